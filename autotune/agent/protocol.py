@@ -1,0 +1,229 @@
+"""What controller and agent say to each other: one JSON object per line, over the agent's stdin and stdout.
+
+    -> {"id": 7, "verb": "switch", "body": {...}}
+    <- {"id": 7, "ok": true, "body": {...}}
+    <- {"id": 7, "ok": false, "error": {"kind": "refused", "message": "...", "hint": "..."}}
+
+The agent answers requests in order; `keepalive` is also answered while a load runs. A line is at most MAX_LINE bytes.
+EOF on the agent's stdin means: restore, then exit. Python 3.9, standard library only: this file also runs on the board.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Literal, Optional, TypedDict
+
+PROTOCOL = 1
+MAX_LINE = 8 * 1024 * 1024
+
+VERBS = ("hello", "read", "begin", "switch", "check", "load", "counters", "keepalive", "end", "status")
+
+ErrorKind = Literal[
+    "refused",  # the agent's own lists say no: path, value or program (a mistake of the controller)
+    "not permitted",  # the kernel says no: EPERM, EACCES
+    "busy",  # another tuner holds the lock
+    "guardian",  # no live guardian, so nothing was written
+    "journal",  # the journal can't be read or written
+    "left changed",  # restore could not put something back; `left` lists it
+    "protocol",  # a request that can't be understood
+    "failed",  # anything else, in words
+]
+
+
+class ErrorBody(TypedDict):
+    kind: ErrorKind
+    message: str
+    hint: str
+
+
+class Program(TypedDict):
+    """A program found on the machine: absolute path and the first lines of its version text ("" when absent)."""
+
+    path: str
+    version: str
+
+
+class HelloRequest(TypedDict):
+    protocol: int
+    controller: str  # host, pid: for messages
+
+
+class HelloReply(TypedDict):
+    protocol: int
+    python: str
+    uid: int
+    hostname: str
+    kernel: str
+    machine: str
+    boot_id: str
+    netns: str  # inode of the network namespace
+    cpus: List[int]  # online CPUs the agent may use
+    memory_bytes: int
+    run_dir: str  # where lock and journal live
+    run_is_tmpfs: bool
+    state_dir: str  # where the tested nginx's site and logs live (on disk)
+    state_free_bytes: int
+    programs: Dict[str, Program]  # nginx, wrk
+    model: str  # /proc/device-tree/model, or the CPU's name
+    clock: str  # the machine's UTC time, ISO-8601
+
+
+class ReadRequest(TypedDict):
+    paths: List[str]  # may end in /* (one level) for directories of nginx's configuration
+
+
+class FileReading(TypedDict):
+    text: Optional[str]  # None when it can't be read
+    error: str
+    writable: bool
+
+
+class ReadReply(TypedDict):
+    files: Dict[str, FileReading]
+
+
+class PutFile(TypedDict):
+    name: str  # relative, below the state directory's www/
+    content_base64: str
+
+
+class BeginRequest(TypedDict):
+    study: str
+    night: int
+    holder: str
+    lease_s: float
+    files: List[PutFile]
+
+
+class LeftOver(TypedDict):
+    path: str
+    original: str
+    now: str
+    command: str  # how to put it back by hand
+
+
+class BeginReply(TypedDict):
+    token: str
+    conf_path: str  # where switch puts the nginx configuration text
+    www_dir: str
+    log_dir: str  # access and error log, temp paths
+    undone: List[str]  # paths and processes that a crashed night had left and that were put right now
+
+
+class Write(TypedDict):
+    path: str
+    text: str
+
+
+class UrlTruth(TypedDict):
+    """What a GET must answer. `status` 0: take this answer as the truth (only for stock)."""
+
+    url: str
+    status: int
+    length: int
+    sha256: str
+
+
+class ServerOrder(TypedDict):
+    """The nginx of this switch. `conf` is the whole configuration text; workers are counted after the start."""
+
+    conf: str
+    workers: int
+    address: str
+    port: int
+    cpus: List[int]  # CPUs the server may use; [] for all
+    urls: List[UrlTruth]
+
+
+class SwitchRequest(TypedDict):
+    writes: List[Write]  # every journaled path not named here goes back to its original
+    server: Optional[ServerOrder]  # None: no server runs after the switch
+
+
+class Effect(TypedDict):
+    path: str
+    requested: str
+    effective: str  # normalised read-back
+    error: str  # the kernel's refusal, "" when accepted
+
+
+class UrlSeen(TypedDict):
+    url: str
+    status: int
+    length: int  # of the body
+    wire_bytes: int  # status line + headers + body
+    sha256: str
+
+
+class SwitchReply(TypedDict):
+    effects: List[Effect]
+    foreign: List[str]  # paths that someone else changed since we wrote them
+    step: str  # "" when all is well, else where it stopped: write, read-back, nginx, canary
+    reason: str
+    blame: Literal["", "configuration", "environment"]
+    urls: List[UrlSeen]
+    master_pid: int
+    worker_pids: List[int]
+    error_log: str  # new lines at warn or above
+    timings_ms: Dict[str, float]  # journal, writes, read_back, stop, start, canary
+    guardian_restarted: bool
+
+
+class CheckRequest(TypedDict):
+    paths: List[str]  # each is written back with its own value and read again
+
+
+class CheckReply(TypedDict):
+    effects: List[Effect]
+
+
+class LoadRequest(TypedDict):
+    """One warm-up and one measured run of wrk. The agent builds argv itself; nothing here reaches a shell."""
+
+    url: str
+    threads: int
+    connections: int
+    warmup_s: float
+    duration_s: float
+    marker: str  # the report script prints its JSON line behind this
+    cpus: List[int]  # CPUs the generator may use; [] for all
+
+
+class Run(TypedDict):
+    exit_code: int  # negative: killed by that signal
+    stdout: str
+    stderr: str
+    wall_s: float
+    cpu_s: float
+    timed_out: bool
+
+
+class LoadReply(TypedDict):
+    warmup: Run
+    measured: Run
+    counters: Dict[str, float]  # differences over the measured run
+    before: Dict[
+        str, float
+    ]  # levels before it: load1, mem_available, time_wait, free_ports, temp_*_c, khz_cpu*
+    after: Dict[str, float]
+    server_cpu_s: float
+    workers_before: List[int]
+    workers_after: List[int]
+    connections_held: int  # established to the server's address, half-way through the measured run
+    error_log: str
+
+
+class CountersReply(TypedDict):
+    counters: Dict[str, float]
+    levels: Dict[str, float]
+
+
+class EndReply(TypedDict):
+    restored: List[str]
+    left: List[LeftOver]
+
+
+class StatusReply(TypedDict):
+    held_by: str  # who holds the lock, "" when free
+    journal: Literal["none", "clean", "open", "other boot", "torn"]
+    begun: Dict[str, Any]  # the BEGIN entry
+    changed: List[LeftOver]  # journaled paths whose value now differs from the original

@@ -1,0 +1,251 @@
+"""Everything that happens in a study, one record each. The log of these is the only truth about a study.
+
+Times are ISO-8601 UTC texts (`at`); durations are monotonic seconds. Every decision that depends on the clock or on a
+library's random state is an event *before* it is acted on, so that the same log always leads to the same next step.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from autotune.space.configuration import Configuration
+from autotune.space.record import Record
+from autotune.space.search_space import Dropped
+from autotune.space.value import Value
+
+
+class Stage(StrEnum):
+    """The stages that measure, in the order of the night."""
+
+    CALIBRATION = "calibration"
+    SEARCH = "search"
+    FINALISTS = "finalists"
+    FINALS = "finals"
+    SERIES = "series"
+
+
+class SampleKey(Record):
+    """The place of one sample in the study: unique in the database, so nothing can be stored twice.
+
+    `block` counts pairs, rounds or search positions from 0; `position` is the place within it; `attempt` counts
+    re-takes after environmental failures from 0.
+    """
+
+    night: int
+    stage: Stage
+    block: int
+    position: int
+    attempt: int = 0
+
+    @property
+    def text(self) -> str:
+        return f"{self.night}/{self.stage}/{self.block}/{self.position}/{self.attempt}"
+
+
+class Doubt(Record):
+    """A reason not to believe a number fully, with the next thing to do about it."""
+
+    code: str
+    text: str
+    next: str = ""
+
+
+class ErrorCounts(Record):
+    """wrk's own counters of one run."""
+
+    connect: int = 0
+    read: int = 0
+    write: int = 0
+    status: int = 0
+    timeout: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.connect + self.read + self.write + self.status + self.timeout
+
+
+class Measurement(Record):
+    """One measured run. Latencies are wrk's own, from a closed loop. CPU seconds of server and generator apart."""
+
+    requests: int
+    requests_per_s: float
+    bytes: int
+    duration_s: float
+    latency_mean_s: float
+    latency_p50_s: float
+    latency_p90_s: float
+    latency_p95_s: float
+    latency_p99_s: float
+    latency_p999_s: float
+    latency_max_s: float
+    errors: ErrorCounts
+    server_cpu_s: float
+    client_cpu_s: float
+    counters: dict[str, float] = {}
+
+    @property
+    def requests_per_server_cpu_s(self) -> float:
+        return self.requests / self.server_cpu_s if self.server_cpu_s > 0 else 0.0
+
+
+class Arm(Record):
+    """What is being measured, apart from where in the night: stock, hand-tuned, automatic, a step, or a trial."""
+
+    kind: Literal["stock", "hand-tuned", "automatic", "step", "trial"]
+    number: int = 0
+
+    @property
+    def text(self) -> str:
+        return f"{self.kind} {self.number}" if self.kind in ("step", "trial") else self.kind
+
+
+class AppliedStep(Record):
+    """A hand-tuned step as it is on this board.
+
+    `state`: full; partial (k of n items in force); already so (the cumulative configuration equals that of the step
+    before, because the board has it); not available (no item can be had here). `configuration` is cumulative.
+    """
+
+    number: int
+    name: str
+    state: Literal["full", "partial", "already so", "not available"]
+    applied: int
+    of: int
+    missing: tuple[Dropped, ...] = ()
+    configuration: Configuration
+    published: float | None = None
+
+
+class NightBegun(Record):
+    """A sitting begins. Holds all of the board that later decisions need, so that they need no board.
+
+    `stock` has the value of every usable setting as read tonight; `facts` the board and workload facts that
+    expressions use; `steps` the hand-tuned sequence as it applies here; `space_ids` the parameters that can be tuned.
+    """
+
+    kind: Literal["night begun"] = "night begun"
+    night: int
+    at: str
+    deadline: str | None = None
+    stock: dict[str, Value]
+    facts: dict[str, Value]
+    space_ids: tuple[str, ...]
+    dropped: tuple[Dropped, ...] = ()
+    steps: tuple[AppliedStep, ...] = ()
+    hand_tuned: Configuration = Configuration()
+    hand_tuned_outside: tuple[Dropped, ...] = ()
+    board: dict[str, str] = {}
+    doubts: tuple[Doubt, ...] = ()
+
+
+class Plan(Record):
+    """How many samples each stage gets from here on. A later plan of the same night replaces an earlier one."""
+
+    kind: Literal["plan"] = "plan"
+    night: int
+    at: str
+    calibration_pairs: int
+    candidates: int
+    reference_every: int
+    finalists: int
+    finalist_pairs: int
+    finals_rounds: int
+    series_rounds: int
+    sample_s: float
+    reason: str = ""
+
+
+class Proposal(Record):
+    """A candidate, under its trial number. Stored before it is measured."""
+
+    kind: Literal["proposal"] = "proposal"
+    night: int
+    number: int
+    at: str
+    origin: Literal["stock", "hand-tuned", "start-up", "sampler"]
+    configuration: Configuration
+    ask_s: float = 0.0
+
+
+class Sample(Record):
+    """One applied-and-measured run. `effective` is what the board had in force where it differs from stock."""
+
+    kind: Literal["sample"] = "sample"
+    key: SampleKey
+    at: str
+    arm: Arm
+    configuration: Configuration
+    effective: Configuration
+    measurement: Measurement
+    switch_s: float
+    overhead_s: float
+    doubts: tuple[Doubt, ...] = ()
+
+
+class Failure(Record):
+    """A sample that gave no number. `blame` decides what follows.
+
+    configuration: nginx refused it, the canary failed, errors under load: never tried again in this study.
+    environment: throttling, foreign load, a process died under us: taken again, at most 3 times.
+    """
+
+    kind: Literal["failure"] = "failure"
+    key: SampleKey
+    at: str
+    arm: Arm
+    configuration: Configuration
+    stage: Literal["plan", "write", "read-back", "nginx", "canary", "warm-up", "load", "gate", "agent"]
+    reason: str
+    blame: Literal["configuration", "environment"]
+    switch_s: float = 0.0
+
+
+class Void(Record):
+    """A stored sample that must not count, and why. It is taken again under the next attempt."""
+
+    kind: Literal["void"] = "void"
+    key: SampleKey
+    at: str
+    reason: str
+
+
+class Ranking(Record):
+    """An order of trials, best first, with the scores it was made from (natural log of the ratio to stock)."""
+
+    kind: Literal["ranking"] = "ranking"
+    night: int
+    at: str
+    purpose: Literal["finalists", "winner"]
+    trials: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+class Gap(Record):
+    """Time in which nothing was measured: the controller died, the board was away. A reference follows."""
+
+    kind: Literal["gap"] = "gap"
+    night: int
+    at: str
+    seconds: float
+    reason: str
+
+
+class NightEnded(Record):
+    """A sitting is over. `complete`: all stages done. `abandoned`: a later sitting began before it was finished."""
+
+    kind: Literal["night ended"] = "night ended"
+    night: int
+    at: str
+    outcome: Literal["complete", "refused", "systemic failure", "abandoned"]
+    reason: str = ""
+
+
+Event: TypeAlias = Annotated[
+    NightBegun | Plan | Proposal | Sample | Failure | Void | Ranking | Gap | NightEnded,
+    Field(discriminator="kind"),
+]
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -1,0 +1,132 @@
+"""A study: the whole question, frozen, with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from autotune.space.configuration import Configuration
+from autotune.space.expression import Expression
+from autotune.space.record import Record
+from autotune.space.search_space import SearchSpace
+from autotune.space.setting import Setting
+from autotune.space.value import Value
+
+
+class Placement(StrEnum):
+    """Where the server and a load generator beside it run."""
+
+    PINNED = "pinned"
+    FREE = "free"
+
+
+class ServedFile(Record):
+    """A file of the managed site: its URL path and its size in bytes. The bytes are made from the path alone."""
+
+    path: str
+    size_bytes: int
+
+
+class ManagedNginx(Record):
+    """An nginx of our own on `port` of loopback addresses, from the packaged configuration `base`."""
+
+    kind: Literal["managed"] = "managed"
+    base: str = "/etc/nginx/nginx.conf"
+    port: int = 8088
+    files: tuple[ServedFile, ...]
+
+
+class Workload(Record):
+    """The load of one sample: `path` is fetched over `connections` kept-alive connections by `threads` wrk threads."""
+
+    name: str
+    path: str
+    connections: int
+    threads: int
+    warmup_s: float = 5.0
+    duration_s: float = 15.0
+    placement: Placement = Placement.PINNED
+
+
+class Objective(Record):
+    """What is maximised."""
+
+    metric: Literal["requests_per_s"] = "requests_per_s"
+
+
+class HandTunedValue(Record):
+    """One value of a step: fixed, or an expression over board facts ("one worker per core" is `board.server_cpus`)."""
+
+    setting: Setting
+    value: Value | Expression
+
+
+class UnsupportedItem(Record):
+    """Something a step asks for that no settings family here can do yet (another compiler, the NIC's interrupts)."""
+
+    id: str
+    reason: str
+
+
+class HandTunedStep(Record):
+    """One of the expert's cumulative changes. `published` is the text's own gain (1.256 is +25.6 %), never ours."""
+
+    number: int
+    name: str
+    values: tuple[HandTunedValue, ...]
+    unsupported: tuple[UnsupportedItem, ...] = ()
+    published: float | None = None
+    why: str
+
+
+class HandTunedSequence(Record):
+    """The expert's ordered, cumulative changes."""
+
+    title: str
+    source: str
+    steps: tuple[HandTunedStep, ...]
+
+
+class Budget(Record):
+    """How many samples each stage gets. What is None is planned backwards from the deadline.
+
+    Pairs are two samples, rounds are one sample per arm. `finals_rounds` is a multiple of 3.
+    `lease_s`: how long the board waits for a silent controller before it restores itself.
+    """
+
+    calibration_pairs: Annotated[int, Field(ge=6, le=200)] = 10
+    candidates: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    reference_every: Annotated[int, Field(ge=2, le=50)] = 4
+    finalists: Annotated[int, Field(ge=1, le=20)] = 6
+    finalist_pairs: Annotated[int, Field(ge=1, le=50)] = 4
+    finals_rounds: Annotated[int, Field(ge=12, le=300, multiple_of=3)] = 24
+    series_rounds: Annotated[int, Field(ge=0, le=100)] = 6
+    hours: float | None = None
+    lease_s: float = 60.0
+
+
+class Study(Record):
+    """Board + server + workload + space + hand-tuned sequence + objective + budget."""
+
+    name: str
+    title: str = ""
+    board: str = "local"
+    server: ManagedNginx
+    workload: Workload
+    space: SearchSpace
+    hand_tuned: HandTunedSequence
+    objective: Objective = Objective()
+    budget: Budget = Budget()
+    seed: int = 0
+    accept_noise: bool = False
+    stock: Literal["as found", "capstone"] = "as found"
+    stock_overrides: Configuration = Configuration()
+    change_service: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal exactly when every line that could change a decision or a measurement is equal."""
+        return hashlib.sha256(self.model_dump_json(exclude={"title"}).encode()).hexdigest()[:16]

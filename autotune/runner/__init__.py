@@ -1,0 +1,1 @@
+"""THE NIGHT SHIFT: the only room where the others meet."""

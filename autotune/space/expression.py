@@ -1,0 +1,207 @@
+"""Small arithmetic over settings: conditions, rules and derived values, as people write them in a space file.
+
+    nginx:sendfile == on
+    nginx:listen.backlog <= sysctl:net.core.somaxconn
+    nginx:worker_connections * nginx:worker_processes >= 1.2 * workload.connections
+    sysctl:net.ipv4.tcp_rmem[2] <= 0.05 * board.memory_bytes
+
+Names are setting ids, `board.*` and `workload.*` facts; other bare words (on, off, unset, bbr) are texts. Sizes may
+carry a unit (64k). Operators: + - * / //, comparisons, and, or, not, min(), max(). Parsed by Python's own grammar
+from a closed list of node types; nothing is ever evaluated as code.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from autotune.space.record import Record
+from autotune.space.value import Value, parse_size
+
+_TOKEN = re.compile(
+    r"(?P<id>[a-z][a-z0-9]*:[A-Za-z0-9_]+(?:[.\-/][A-Za-z0-9_]+)*)"
+    r"|(?P<fact>(?:board|workload)\.[a-z_]+)"
+    r"|(?P<size>\b\d+[kKmMgG]\b)"
+    r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
+)
+_KEYWORDS = frozenset({"and", "or", "not", "min", "max"})
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max}
+
+
+class Unanswerable(Exception):
+    """The expression needs a number that this board or configuration doesn't have (an absent or "unset" value)."""
+
+
+class Expression(Record):
+    """One parsed expression. `Expression(text=...)` raises ValueError with a sentence when it can't be read."""
+
+    text: str
+
+    def model_post_init(self, _context: Any) -> None:
+        if len(self.text) > 500:
+            raise ValueError("an expression may have at most 500 characters")
+        self._check(self._tree)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
+    def _tree(self) -> ast.expr:
+        names = self._names
+        if "__" in self.text or "`" in self.text:
+            raise ValueError(f"{self.text!r} can't be read")
+
+        def stand_in(match: re.Match[str]) -> str:
+            text = match[0]
+            if match.lastgroup == "size":
+                return str(parse_size(text))
+            if match.lastgroup == "word" and text in _KEYWORDS:
+                return text
+            if match.lastgroup == "word":
+                return repr(text)
+            name = f"name_{len(names)}"
+            names[name] = text
+            return name
+
+        try:
+            return ast.parse(_TOKEN.sub(stand_in, self.text), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            raise ValueError(f"{self.text!r} can't be read as an expression") from None
+
+    def _check(self, node: ast.AST) -> None:
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str()) | ast.Name():
+                return
+            case ast.BinOp(op=op) if type(op) in _BINARY:
+                pass
+            case ast.UnaryOp(op=ast.Not() | ast.USub()) | ast.BoolOp():
+                pass
+            case ast.Compare(ops=ops) if all(type(op) in _COMPARE for op in ops):
+                pass
+            case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _FUNCTIONS:
+                for argument in node.args:
+                    self._check(argument)
+                return
+            case ast.Subscript(slice=ast.Constant(value=int())):
+                self._check(node.value)
+                return
+            case _:
+                raise ValueError(f"{self.text!r} uses something an expression can't hold")
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                self._check(child)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The setting ids it speaks of, in order of appearance."""
+        _ = self._tree
+        return tuple(dict.fromkeys(name for name in self._names.values() if ":" in name))
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The board and workload facts it speaks of."""
+        _ = self._tree
+        return tuple(dict.fromkeys(name for name in self._names.values() if ":" not in name))
+
+    @property
+    def is_comparison(self) -> bool:
+        return isinstance(self._tree, ast.Compare)
+
+    def holds(self, values: Mapping[str, Value]) -> bool:
+        """Whether it is true for these values (ids and facts together). Raises Unanswerable."""
+        return bool(self._evaluate(self._tree, values))
+
+    def number(self, values: Mapping[str, Value]) -> float:
+        """Its numeric value. Raises Unanswerable."""
+        result = self._evaluate(self._tree, values)
+        if isinstance(result, str):
+            raise Unanswerable(f"{self.text}: {result!r} is not a number")
+        return float(result)
+
+    def excess(self, values: Mapping[str, Value]) -> float:
+        """For a sampler: at most 0 when it holds, else how far the first broken comparison is off, relative."""
+        tree = self._tree
+        if self.holds(values):
+            return 0.0
+        if (
+            isinstance(tree, ast.Compare)
+            and len(tree.ops) == 1
+            and not isinstance(tree.ops[0], (ast.Eq, ast.NotEq))
+        ):
+            left = self._evaluate(tree.left, values)
+            right = self._evaluate(tree.comparators[0], values)
+            return max(1e-9, abs(left - right) / max(abs(left), abs(right), 1.0))
+        return 1.0
+
+    def _evaluate(self, node: ast.expr, values: Mapping[str, Value]) -> Any:
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name):
+                id_ = self._names[name]
+                if id_ not in values:
+                    raise Unanswerable(f"{self.text}: {id_} is not known here")
+                found = values[id_]
+                return ("on" if found else "off") if isinstance(found, bool) else found
+            case ast.Subscript(value=inner, slice=ast.Constant(value=int() as index)):
+                found = self._evaluate(inner, values)
+                if not isinstance(found, tuple) or not 0 <= index < len(found):
+                    raise Unanswerable(f"{self.text}: no element {index}")
+                return found[index]
+            case ast.UnaryOp(op=ast.Not()):
+                return not self._evaluate(node.operand, values)
+            case ast.UnaryOp():
+                return -self._arithmetic(self._evaluate(node.operand, values))
+            case ast.BoolOp(op=ast.And()):
+                return all(self._evaluate(item, values) for item in node.values)
+            case ast.BoolOp():
+                return any(self._evaluate(item, values) for item in node.values)
+            case ast.BinOp():
+                left = self._arithmetic(self._evaluate(node.left, values))
+                right = self._arithmetic(self._evaluate(node.right, values))
+                try:
+                    return _BINARY[type(node.op)](left, right)
+                except ZeroDivisionError:
+                    raise Unanswerable(f"{self.text}: division by zero") from None
+            case ast.Call(func=ast.Name(id=name)):
+                return _FUNCTIONS[name](
+                    *(self._arithmetic(self._evaluate(item, values)) for item in node.args)
+                )
+            case ast.Compare():
+                left = self._evaluate(node.left, values)
+                for op, item in zip(node.ops, node.comparators, strict=True):
+                    right = self._evaluate(item, values)
+                    ordered = not isinstance(op, (ast.Eq, ast.NotEq))
+                    if ordered and (isinstance(left, str) or isinstance(right, str)):
+                        raise Unanswerable(f"{self.text}: {left!r} and {right!r} have no order")
+                    if not _COMPARE[type(op)](left, right):
+                        return False
+                    left = right
+                return True
+            case _:
+                raise Unanswerable(self.text)
+
+    def _arithmetic(self, value: Any) -> Any:
+        if isinstance(value, (str, tuple)):
+            raise Unanswerable(f"{self.text}: {value!r} is not a number")
+        return value
