@@ -1,0 +1,113 @@
+"""`autotune doctor`: what this board is, what can be tuned on it and what not and why, and what a night lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autotune.actuators.discovery import Discovery
+from autotune.board.connection import Connection, connect
+from autotune.board.placement import place, placement_doubts
+from autotune.board.records import BoardStatus
+from autotune.experiment.study import Study
+from autotune.runner.preflight import Need, describe, needs
+from autotune.runner.session import read_board, settings_of
+from autotune.space.setting import Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterState:
+    """Whether one setting can be tuned here; `reason` says why not, `stock` is its value now as a person reads it."""
+
+    id: str
+    available: bool
+    reason: str
+    stock: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What `doctor` found. Nothing was changed."""
+
+    board: tuple[tuple[str, str], ...]
+    parameters: tuple[ParameterState, ...]
+    needs: tuple[Need, ...]
+
+
+def examine(study: Study) -> Examination:
+    """Looks at the study's board without taking its lock and without writing anything.
+
+    Raises BoardUnreachable when there is no agent to be had there.
+    """
+    with connect(study.board) as connection:
+        status = connection.status()
+        discovery = read_board(connection, study)
+        found = (*needs(connection, study), *_of_status(status), *_of_placement(connection, study))
+        board = _board(connection, study)
+    left_out = dict(discovery.missing)
+    if not study.change_service:
+        left_out |= {
+            one.id: "changes what is served, and the study does not say change_service = true"
+            for one in study.space.parameters
+            if one.setting.changes_service and one.id not in left_out
+        }
+    return Examination(
+        board=board,
+        parameters=tuple(_state(setting, discovery, left_out) for setting in settings_of(study)),
+        needs=found,
+    )
+
+
+def _state(setting: Setting, discovery: Discovery, left_out: Mapping[str, str]) -> ParameterState:
+    stock = discovery.stock.get(setting.id)
+    return ParameterState(
+        id=setting.id,
+        available=setting.id not in left_out,
+        reason=left_out.get(setting.id, ""),
+        stock="" if stock is None else setting.show(stock),
+    )
+
+
+def _board(connection: Connection, study: Study) -> tuple[tuple[str, str], ...]:
+    facts = connection.facts
+    placement = place(facts, study.workload.placement)
+    readings = connection.read(("/sys/kernel/mm/transparent_hugepage/enabled",))
+    thp = next(iter(readings.values())).text
+    lines = describe(facts)
+    lines["transparent huge pages"] = (thp or "not on this kernel").strip()
+    lines["run directory"] = f"{facts.run_dir} ({'memory' if facts.run_is_tmpfs else 'disk'})"
+    lines["server CPUs"] = _cpus(placement.server)
+    lines["load generator CPUs"] = _cpus(placement.generator)
+    lines["agent runs as"] = "root" if facts.uid == 0 else f"user {facts.uid}"
+    return tuple(lines.items())
+
+
+def _cpus(cpus: tuple[int, ...]) -> str:
+    return ", ".join(str(cpu) for cpu in cpus) or "all"
+
+
+def _of_status(status: BoardStatus) -> tuple[Need, ...]:
+    left = status.journal in ("open", "torn", "other boot") and not status.held_by
+    return (
+        Need(
+            what="no other tuner",
+            ok=not status.held_by,
+            detail=status.held_by or "free",
+            next="wait for it, or `autotune stop NAME` where it was started",
+        ),
+        Need(
+            what="nothing left changed",
+            ok=not left,
+            detail="; ".join(f"{one.path} was {one.original}" for one in status.changed)
+            or (f"journal: {status.journal}" if left else "clean"),
+            next="autotune restore",
+            fatal=False,
+        ),
+    )
+
+
+def _of_placement(connection: Connection, study: Study) -> tuple[Need, ...]:
+    return tuple(
+        Need(what=doubt.code, ok=False, detail=doubt.text, next=doubt.next, fatal=False)
+        for doubt in placement_doubts(connection.facts, study.workload.placement)
+    )

@@ -1,0 +1,322 @@
+"""The loop of the night: ask what comes next, do it, remember it, until nothing is left or somebody says stop."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted
+from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure
+from autotune.experiment.events import Doubt, Event, Failure, Gap, NightBegun, NightEnded, Proposal, Sample
+from autotune.experiment.study import Study
+from autotune.measurement.planning import plan_night, shortened
+from autotune.measurement.ranking import rank
+from autotune.measurement.schedule import next_step
+from autotune.runner.live_bench import LiveBench, now_text
+from autotune.runner.notices import Said, Watcher
+from autotune.runner.preflight import begin_night, needs, require, self_test, stock_changes
+from autotune.runner.progress import progress_of
+from autotune.runner.session import GUARDIAN_PATIENCE_S, Held
+from autotune.runner.sittings import sit_down
+from autotune.runner.stopping import StopRequest
+from autotune.search.mirror import write_mirror
+from autotune.search.searcher import propose
+from autotune.storage.store import Store
+
+# A sitting that begins this long after the last event is another night: another temperature, another drift.
+NEW_NIGHT_AFTER_S = 4 * 3600.0
+RECONNECTS = 5
+MIRROR_EVERY = 20
+_FIRST_OVERHEAD_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightResult:
+    """How a sitting ended. `restored` lists what was put back at the end."""
+
+    study: str
+    outcome: Literal["complete", "already complete", "stopped", "refused", "systemic failure"]
+    reason: str
+    restored: tuple[str, ...] = ()
+
+
+def run_night(
+    study: Study,
+    store: Store,
+    *,
+    watcher: Watcher,
+    deadline_s: float | None = None,
+    trials: int | None = None,
+    new_night: bool = False,
+) -> NightResult:
+    """Runs or resumes the study's night on its board, and puts the board back whatever happens.
+
+    `deadline_s`: seconds since the epoch. `trials` caps this night's candidates. `new_night`: begin another night of a
+    study whose last one is complete. Raises Interrupted after a signal, BoardLeftChanged when something can't be put
+    back, and what preflight finds (BoardUnfit, BoardBusy, NotPermitted, LoadGeneratorFailed, StorageError).
+    """
+    store.enter(study)
+    sit_down(store, study.name)
+    try:
+        with StopRequest(watcher) as stop:
+            return NightShift(study, store, watcher, stop, deadline_s, trials).run(new_night=new_night)
+    finally:
+        store.leave(study.name)
+
+
+class _Stopped(Exception):
+    """The night is asked to end here: `autotune stop`, or the deadline."""
+
+
+class _StockChanged(Exception):
+    """The board's stock is no longer what this night began with."""
+
+
+class NightShift:
+    """One sitting. Its only memory is the log; what it holds beside it can be lost at any moment."""
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        watcher: Watcher,
+        stop: StopRequest,
+        deadline_s: float | None,
+        trials: int | None,
+    ) -> None:
+        self._study = study
+        self._store = store
+        self._watch = watcher
+        self._stop = stop
+        self._deadline_s = deadline_s
+        self._trials = trials
+        self._log: list[Event] = store.log(study.name)
+        self._self_test_doubt: Doubt | None = None
+
+    def run(self, *, new_night: bool) -> NightResult:
+        ended = _last(self._log, NightEnded)
+        begun = _last(self._log, NightBegun)
+        over = begun is None or (ended is not None and ended.night == begun.night)
+        if over and ended is not None and ended.outcome == "complete" and not new_night:
+            return self._result("already complete", "all stages of this study's last night are done")
+        if begun is not None and not over:
+            self._resume(begun)
+        if self._open_night() is None and self._deadline_s is None and self._study.budget.hours is not None:
+            self._deadline_s = time.time() + 3600 * self._study.budget.hours
+        if self._open_night() is None:
+            self._say("info", "self-test: does the board restore itself when its agent dies?")
+            self._self_test_doubt = self_test(self._study)
+        return self._sit()
+
+    def _resume(self, begun: NightBegun) -> None:
+        """Closes a night that is too old, or notes how long nothing was measured."""
+        away_s = time.time() - _seconds(self._log[-1].at)
+        if away_s > NEW_NIGHT_AFTER_S:
+            reason = f"nothing was measured for {away_s / 3600:.1f} hours; a new night begins"
+            self._append(NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=reason))
+            return
+        if self._deadline_s is None and begun.deadline is not None and _seconds(begun.deadline) > time.time():
+            self._deadline_s = _seconds(begun.deadline)
+        self._append(Gap(night=begun.night, at=now_text(), seconds=max(0.0, away_s), reason="resumed"))
+
+    def _sit(self) -> NightResult:
+        lost = 0
+        while True:
+            measured = len(self._log)
+            held = self._take(lost)
+            outcome: NightResult | None = None
+            restored: tuple[str, ...] = ()
+            try:
+                outcome = self._measure_on(held)
+            except _Stopped as stopped:
+                outcome = self._result("stopped", str(stopped))
+            except _StockChanged as changed:
+                begun = self._open_night()
+                if begun is not None:
+                    self._append(
+                        NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=str(changed))
+                    )
+                self._say("warning", f"the board's stock has changed, a new night begins: {changed}")
+            except BoardUnreachable as gone:
+                if isinstance(gone, (NotPermitted, BoardBusy)):
+                    raise
+                lost = 1 if len(self._log) > measured + 1 else lost + 1
+                if lost > RECONNECTS:
+                    raise
+                self._say("warning", f"the line to the board is gone ({gone.message}); trying again")
+                if (begun := self._open_night()) is not None:
+                    self._append(Gap(night=begun.night, at=now_text(), seconds=0.0, reason=gone.message))
+            finally:
+                self._stop.restoring()
+                restored = held.give_back().restored
+                self._mirror()
+            if outcome is not None:
+                return NightResult(
+                    study=outcome.study, outcome=outcome.outcome, reason=outcome.reason, restored=restored
+                )
+            self._stop.raise_if_asked()
+            self._stop.working()
+
+    def _take(self, lost: int) -> Held:
+        """The board, held. After a lost line its guardian may need a moment before the lock is free."""
+        until = time.monotonic() + (GUARDIAN_PATIENCE_S if lost else 0.0)
+        begun = self._open_night()
+        while True:
+            try:
+                held = Held.take(self._study, begun.night if begun else _nights(self._log) + 1)
+            except BoardBusy:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.1)
+                continue
+            for left in held.begun.undone:
+                self._say("warning", f"put back what a dead tuner had left: {left}")
+            return held
+
+    def _measure_on(self, held: Held) -> NightResult:
+        bench = LiveBench(held)
+        self._begin_or_go_on(held, bench)
+        while True:
+            step = next_step(self._study, self._log)
+            match step:
+                case Finished():
+                    self._append(
+                        NightEnded(night=step.night, at=now_text(), outcome=step.outcome, reason=step.reason)
+                    )
+                    return self._result(step.outcome, step.reason)
+                case AskPlan():
+                    self._plan()
+                case AskSampler():
+                    self._ask(step)
+                case AskRanking():
+                    self._append(rank(self._study, self._log, step, now_text()))
+                case Measure():
+                    self._check_stops()
+                    if self._shorten():
+                        continue
+                    self._measure(bench, step)
+
+    def _begin_or_go_on(self, held: Held, bench: LiveBench) -> None:
+        begun = self._open_night()
+        if begun is not None:
+            if changes := stock_changes(begun, held):
+                raise _StockChanged(changes)
+            bench.learn_truth()
+            return
+        doubts = require(needs(held.connection, self._study))
+        bench.learn_truth()
+        if self._self_test_doubt is not None:
+            doubts = (*doubts, self._self_test_doubt)
+        deadline = None if self._deadline_s is None else _text(self._deadline_s)
+        first = next((event for event in self._log if isinstance(event, NightBegun)), None)
+        night = begin_night(
+            held, night=_nights(self._log) + 1, first=first, deadline=deadline, doubts=doubts
+        )
+        self._append(night)
+        self._say(
+            "info",
+            f"night {night.night}: {len(night.space_ids)} parameters, {len(night.dropped)} left out"
+            f" (`autotune show {self._study.name}` says why)",
+        )
+
+    def _plan(self) -> None:
+        plan = plan_night(
+            self._study,
+            self._log,
+            at=now_text(),
+            now_s=time.time(),
+            deadline_s=self._deadline_s,
+            sample_s=self._sample_s(),
+        )
+        if self._trials is not None:
+            plan = plan.model_copy(update={"candidates": min(plan.candidates, self._trials)})
+        self._append(plan)
+
+    def _shorten(self) -> bool:
+        """Whether the plan had to be cut because the deadline comes too soon."""
+        if self._deadline_s is None:
+            return False
+        plan = shortened(
+            self._study, self._log, at=now_text(), now_s=time.time(), deadline_s=self._deadline_s
+        )
+        if plan is None:
+            return False
+        self._say("warning", f"time is short: {plan.reason}")
+        self._append(plan)
+        return True
+
+    def _ask(self, ask: AskSampler) -> None:
+        began = time.monotonic()
+        proposal = propose(self._study, self._log, ask, at=now_text())
+        self._append(proposal.model_copy(update={"ask_s": round(time.monotonic() - began, 4)}))
+        if ask.number and ask.number % MIRROR_EVERY == 0:
+            self._mirror()
+
+    def _measure(self, bench: LiveBench, order: Measure) -> None:
+        self._store.beat(self._study.name)
+        outcome = bench.measure(order)
+        self._append(outcome.event, raw=outcome.raw)
+
+    def _check_stops(self) -> None:
+        self._stop.raise_if_asked()
+        if self._store.stop_requested(self._study.name):
+            raise _Stopped("asked by `autotune stop`")
+        if self._deadline_s is not None and time.time() + self._sample_s() > self._deadline_s:
+            raise _Stopped("the deadline")
+
+    def _sample_s(self) -> float:
+        """Seconds one sample takes here: warm-up, run, and the median overhead of the last twenty."""
+        recent = [event.overhead_s for event in self._log[-60:] if isinstance(event, Sample)][-20:]
+        overhead_s = statistics.median(recent) if recent else _FIRST_OVERHEAD_S
+        return self._study.workload.warmup_s + self._study.workload.duration_s + overhead_s
+
+    def _open_night(self) -> NightBegun | None:
+        begun, ended = _last(self._log, NightBegun), _last(self._log, NightEnded)
+        return None if begun is None or (ended is not None and ended.night == begun.night) else begun
+
+    def _append(self, event: Event, *, raw: str = "") -> None:
+        self._store.append(self._study.name, event, raw)
+        self._log.append(event)
+        if isinstance(event, Failure):
+            self._say("warning", f"{event.arm.text}: {event.stage}: {event.reason}")
+        if isinstance(event, (Sample, Failure, Proposal)):
+            self._watch(progress_of(self._study, self._log, self._deadline_s, self._sample_s()))
+
+    def _mirror(self) -> None:
+        """Optuna's own tables follow; the night never reads them, so nothing here may end it."""
+        try:
+            write_mirror(self._study, self._log, self._store.url)
+        except Exception as problem:  # noqa: BLE001 - a copy for other tools is never worth a night
+            self._say("warning", f"Optuna's mirror could not be written: {problem}")
+
+    def _result(
+        self, outcome: Literal["complete", "already complete", "stopped", "refused", "systemic failure"], reason: str
+    ) -> NightResult:
+        return NightResult(study=self._study.name, outcome=outcome, reason=reason)
+
+    def _say(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        self._watch(Said(level=level, text=text))
+
+
+_E = TypeVar("_E", NightBegun, NightEnded)
+
+
+def _last(log: Sequence[Event], kind: type[_E]) -> _E | None:
+    return next((event for event in reversed(log) if isinstance(event, kind)), None)
+
+
+def _nights(log: Sequence[Event]) -> int:
+    begun = _last(log, NightBegun)
+    return 0 if begun is None else begun.night
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

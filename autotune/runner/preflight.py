@@ -1,0 +1,236 @@
+"""Everything that can fail at three in the morning, asked in the evening."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autotune.board.connection import Connection, connect
+from autotune.board.facts import BoardFacts
+from autotune.board.placement import placement_doubts
+from autotune.board.records import Write
+from autotune.errors import BoardUnfit, LoadGeneratorFailed
+from autotune.experiment.events import Doubt, NightBegun
+from autotune.experiment.study import Study
+from autotune.runner.live_bench import now_text
+from autotune.runner.sequence import apply_sequence
+from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, restore
+from autotune.space.configuration import Configuration
+from autotune.space.search_space import Dropped
+
+# An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
+_LOG_BYTES_PER_S = 20_000_000
+# Any of these may be one higher for a second without anyone noticing.
+_HARMLESS = ("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_max_syn_backlog", "vm.stat_interval", "net.core.somaxconn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One thing a night needs: whether it is there, what was found, and the next command when it isn't.
+
+    `fatal`: without it no night can begin; otherwise the night is only poorer or noisier.
+    """
+
+    what: str
+    ok: bool
+    detail: str
+    next: str = ""
+    fatal: bool = True
+
+
+def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
+    """What a night of this study needs of the board. Changes nothing."""
+    facts = connection.facts
+    levels = connection.counters().levels
+    log_bytes = int(3 * _LOG_BYTES_PER_S * (study.workload.warmup_s + study.workload.duration_s))
+    memory = levels.get("mem_available", 0.0)
+    load1 = levels.get("load1", 0.0)
+    return (
+        Need(
+            what="nginx",
+            ok=facts.nginx is not None,
+            detail=_first_line(facts.nginx.version) if facts.nginx else "not found",
+            next="apt-get install nginx",
+        ),
+        Need(
+            what="wrk",
+            ok=facts.wrk is not None,
+            detail=facts.wrk.path if facts.wrk else "not found",
+            next="apt-get install wrk",
+        ),
+        Need(
+            what="root",
+            ok=facts.uid == 0,
+            detail="yes" if facts.uid == 0 else "no: kernel settings are left out, nginx directives remain",
+            next="run as root, or allow passwordless sudo",
+            fatal=False,
+        ),
+        Need(
+            what="/run in memory",
+            ok=facts.run_is_tmpfs,
+            detail=facts.run_dir if facts.run_is_tmpfs else f"{facts.run_dir} is on a disk: a journal outlives a reboot",
+            next="nothing: a journal of another boot is recognised by its boot id and never replayed",
+            fatal=False,
+        ),
+        Need(
+            what="disk for logs",
+            ok=facts.state_free_bytes >= log_bytes,
+            detail=f"{facts.state_free_bytes >> 20} MiB free at {facts.state_dir}, {log_bytes >> 20} MiB wanted",
+            next=f"free some space below {facts.state_dir}",
+        ),
+        Need(
+            what="memory",
+            ok=memory >= max(0.05 * facts.memory_bytes, 200e6),
+            detail=f"{memory / 1e6:.0f} MB available of {facts.memory_bytes / 1e6:.0f}",
+            next="end what uses it (`ps aux --sort=-rss | head`)",
+        ),
+        Need(
+            what="a quiet machine",
+            ok=load1 < 0.5 * len(facts.cpus),
+            detail=f"load {load1:.2f} on {len(facts.cpus)} CPUs",
+            next="see what runs with `top`, and stop it",
+            fatal=False,
+        ),
+    )
+
+
+def require(found: Sequence[Need]) -> tuple[Doubt, ...]:
+    """The needs that are only poorer, as doubts. Raises LoadGeneratorFailed or BoardUnfit for the fatal ones."""
+    lacking = [need for need in found if not need.ok and need.fatal]
+    if lacking:
+        text = "; ".join(f"{need.what}: {need.detail}" for need in lacking)
+        error = LoadGeneratorFailed if lacking[0].what == "wrk" else BoardUnfit
+        raise error(f"this board can't carry the night: {text}", hint="; ".join(need.next for need in lacking))
+    return tuple(
+        Doubt(code=need.what, text=f"{need.what}: {need.detail}", next=need.next)
+        for need in found
+        if not need.ok
+    )
+
+
+def self_test(study: Study) -> Doubt | None:
+    """Kills an agent with a harmless key changed and waits for its guardian to put the key back.
+
+    None when it worked; a Doubt when no key can be changed here. Raises BoardUnfit when the value stayed changed.
+    """
+    connection = connect(study.board)
+    try:
+        connection.begin(
+            study=study.name, night=0, holder=f"self-test pid {os.getpid()}", lease_s=study.budget.lease_s, files=()
+        )
+        paths = [f"/proc/sys/{key.replace('.', '/')}" for key in _HARMLESS]
+        readings = connection.read(paths)
+        usable = [path for path in paths if readings[path].writable and readings[path].text is not None]
+        if not usable:
+            connection.end()
+            return Doubt(code="self-test", text="the guardian was not tried: no kernel setting can be changed here")
+        path = usable[0]
+        original = (readings[path].text or "").strip()
+        connection.switch((Write(path=path, text=str(int(original) + 1)),), None)
+        agent = connection.agent_pid
+        try:
+            os.kill(agent, signal.SIGKILL)
+        except PermissionError:  # a root agent behind sudo: cut its line instead
+            return None
+    finally:
+        connection.close()
+    restore(study.board, patience_s=GUARDIAN_PATIENCE_S)
+    with connect(study.board) as fresh:
+        now = (fresh.read([path])[path].text or "").strip()
+    if now != original:
+        raise BoardUnfit(f"the guardian did not put {path} back: was {original}, is {now}")
+    return None
+
+
+def begin_night(
+    held: Held, *, night: int, first: NightBegun | None, deadline: str | None, doubts: Sequence[Doubt]
+) -> NightBegun:
+    """All of the board that the night's decisions need. `first` is the study's first night, whose space is frozen.
+
+    Writes every usable kernel key back with its own value. Raises BoardUnfit when the frozen space isn't to be had.
+    """
+    study, stock = held.study, dict(held.discovery.stock)
+    missing = dict(held.discovery.missing) | _unwritable(held)
+    left_out = dict(missing)
+    if not study.change_service:
+        left_out |= {
+            one.id: "changes what is served, and the study does not say change_service = true"
+            for one in study.space.parameters
+            if one.setting.changes_service and one.id not in missing
+        }
+    stock = {id_: value for id_, value in stock.items() if id_ not in missing}
+    space = study.space.without(left_out)
+    if first is not None:
+        _require_same_space(first, space.ids, left_out)
+    if not space.parameters:
+        raise BoardUnfit("nothing of this space can be tuned here", hint=f"see why: `autotune doctor {study.name}`")
+    steps = apply_sequence(study.hand_tuned, stock=stock, missing=missing, facts=held.facts)
+    hand_tuned = steps[-1].configuration if steps else Configuration()
+    facts = held.connection.facts
+    return NightBegun(
+        night=night,
+        at=now_text(),
+        deadline=deadline,
+        stock=stock,
+        facts=dict(held.facts),
+        space_ids=space.ids,
+        dropped=tuple(Dropped(id=id_, reason=reason) for id_, reason in sorted(left_out.items())),
+        steps=steps,
+        hand_tuned=hand_tuned,
+        hand_tuned_outside=space.reasons_outside(hand_tuned, stock, held.facts),
+        board=describe(facts),
+        doubts=(*doubts, *placement_doubts(facts, study.workload.placement)),
+    )
+
+
+def describe(facts: BoardFacts) -> dict[str, str]:
+    """The board in a few words, kept with the night."""
+    return {
+        "host": facts.hostname,
+        "model": facts.model,
+        "kernel": facts.kernel,
+        "machine": facts.machine,
+        "cpus": str(len(facts.cpus)),
+        "memory": f"{facts.memory_bytes / 2**30:.1f} GiB",
+        "nginx": _first_line(facts.nginx.version) if facts.nginx else "",
+        "wrk": _first_line(facts.wrk.version) if facts.wrk else "",
+        "boot": facts.boot_id,
+    }
+
+
+def stock_changes(begun: NightBegun, held: Held) -> str:
+    """How the board's stock differs from what the night began with; empty when it doesn't."""
+    now = held.discovery.stock
+    changed = [
+        f"{id_} was {value}, is {now.get(id_, 'gone')}" for id_, value in begun.stock.items() if now.get(id_) != value
+    ]
+    return "; ".join(changed)
+
+
+def _unwritable(held: Held) -> dict[str, str]:
+    """Keys that don't come back as they were when their own value is written."""
+    by_path: Mapping[str, str] = held.discovery.kernel_paths
+    effects = held.connection.check(tuple(by_path))
+    return {
+        by_path[effect.path]: f"its own value can't be written back: {effect.error or effect.effective}"
+        for effect in effects
+        if effect.error or effect.effective != effect.requested
+    }
+
+
+def _require_same_space(first: NightBegun, ids: Sequence[str], left_out: Mapping[str, str]) -> None:
+    gone = [id_ for id_ in first.space_ids if id_ not in ids]
+    if gone:
+        text = "; ".join(f"{id_}: {left_out.get(id_, 'not offered any more')}" for id_ in gone)
+        raise BoardUnfit(
+            f"the board no longer offers what this study's first night tuned: {text}",
+            hint="put it back, or give the study a new name",
+        )
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
+
+

@@ -1,0 +1,144 @@
+"""A held board: the line to it, what it offers, and the bench that measures on it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from autotune.actuators.discovery import Discovery, discover, paths_to_read
+from autotune.board.connection import Connection, connect
+from autotune.board.facts import BoardFacts
+from autotune.board.placement import CpuPlacement, place
+from autotune.board.records import Begun, Ended, PutFile
+from autotune.errors import BoardBusy, BoardLeftChanged
+from autotune.experiment.study import ServedFile, Study
+from autotune.space.setting import Setting
+from autotune.space.value import Value
+
+# A guardian restores within a second; three tries of every key may take it longer.
+GUARDIAN_PATIENCE_S = 20.0
+
+
+def settings_of(study: Study) -> tuple[Setting, ...]:
+    """Every setting the study could touch: its space, what it derives, the hand-tuned sequence, the stock overrides."""
+    settings = {one.id: one.setting for one in study.space.parameters}
+    settings |= {one.setting.id: one.setting for one in study.space.derived}
+    settings |= {value.setting.id: value.setting for step in study.hand_tuned.steps for value in step.values}
+    return tuple(settings.values())
+
+
+def facts_for(facts: BoardFacts, placement: CpuPlacement, study: Study) -> dict[str, Value]:
+    """The board and workload facts that conditions, rules and hand-tuned values may speak of."""
+    return {
+        "board.cpus": len(facts.cpus),
+        "board.server_cpus": len(placement.server or facts.cpus),
+        "board.memory_bytes": facts.memory_bytes,
+        "workload.connections": study.workload.connections,
+        "workload.threads": study.workload.threads,
+    }
+
+
+def served_bytes(file: ServedFile) -> bytes:
+    """The file's content: incompressible, and the same on every board (SHA-256 of path and block number)."""
+    blocks = range(-(-file.size_bytes // 32))
+    stream = b"".join(hashlib.sha256(f"{file.path}:{block}".encode()).digest() for block in blocks)
+    return stream[: file.size_bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A board under our lock, with its stock known."""
+
+    connection: Connection
+    study: Study
+    begun: Begun
+    placement: CpuPlacement
+    discovery: Discovery
+
+    @classmethod
+    def take(cls, study: Study, night: int) -> Self:
+        """Connects, takes the lock, undoes what a crashed night left, and reads the board.
+
+        Raises BoardUnreachable, BoardBusy, NotPermitted; BoardUnfit when nginx's packaged configuration can't be read.
+        The caller calls `give_back`, whatever happens.
+        """
+        connection = connect(study.board)
+        try:
+            begun = connection.begin(
+                study=study.name,
+                night=night,
+                holder=f"{socket.gethostname()} pid {os.getpid()}",
+                lease_s=study.budget.lease_s,
+                files=tuple(
+                    PutFile(
+                        name=file.path.lstrip("/"),
+                        content_base64=base64.b64encode(served_bytes(file)).decode("ascii"),
+                    )
+                    for file in study.server.files
+                ),
+            )
+            placement = place(connection.facts, study.workload.placement)
+            discovery = read_board(connection, study)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(
+            connection=connection, study=study, begun=begun, placement=placement, discovery=discovery
+        )
+
+    @property
+    def facts(self) -> Mapping[str, Value]:
+        return facts_for(self.connection.facts, self.placement, self.study)
+
+    def give_back(self) -> Ended:
+        """Restores the board and proves it; when the line is broken, over a fresh one.
+
+        Raises BoardLeftChanged with each path and the command that puts it back by hand.
+        """
+        try:
+            ended = self.connection.end()
+            self.connection.close()
+        except Exception:  # noqa: BLE001 - whatever is wrong with this line, a fresh one must have its chance
+            self.connection.close()
+            ended = restore(self.study.board, patience_s=GUARDIAN_PATIENCE_S)
+        return proven(ended)
+
+
+def read_board(connection: Connection, study: Study) -> Discovery:
+    """What this board offers of the study's settings, and each one's value now. Reads only."""
+    settings = settings_of(study)
+    readings = connection.read(paths_to_read(settings, study.server))
+    return discover(settings, readings, connection.facts, study)
+
+
+def restore(board: str, *, patience_s: float = 0.0) -> Ended:
+    """Puts back whatever a tuner left on the board, without any database.
+
+    Raises BoardBusy when another one still holds the board after `patience_s` (a guardian at work needs a second).
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            with connect(board) as connection:
+                return connection.end()
+        except BoardBusy:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.05)
+
+
+def proven(ended: Ended) -> Ended:
+    """The same, when nothing is left changed; raises BoardLeftChanged otherwise."""
+    if ended.left:
+        lines = [f"  {left.path}: was {left.original!r}, is {left.now!r}" for left in ended.left]
+        raise BoardLeftChanged(
+            "these could not be put back:\n" + "\n".join(lines),
+            hint="as root: " + "; ".join(left.command for left in ended.left),
+        )
+    return ended
