@@ -28,6 +28,7 @@ _TOKEN = re.compile(
     r"|(?P<size>\b\d+[kKmMgG]\b)"
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
 )
+_DEEPEST = 40
 _KEYWORDS = frozenset({"and", "or", "not", "min", "max"})
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -88,7 +89,9 @@ class Expression(Record):
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise ValueError(f"{self.text!r} can't be read as an expression") from None
 
-    def _check(self, node: ast.AST) -> None:
+    def _check(self, node: ast.AST, depth: int = 0) -> None:
+        if depth > _DEEPEST:
+            raise ValueError(f"{self.text!r} is nested too deep")
         match node:
             case ast.Constant(value=bool() | int() | float() | str()) | ast.Name():
                 return
@@ -100,16 +103,16 @@ class Expression(Record):
                 pass
             case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _FUNCTIONS:
                 for argument in node.args:
-                    self._check(argument)
+                    self._check(argument, depth + 1)
                 return
             case ast.Subscript(slice=ast.Constant(value=int())):
-                self._check(node.value)
+                self._check(node.value, depth + 1)
                 return
             case _:
                 raise ValueError(f"{self.text!r} uses something an expression can't hold")
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
-                self._check(child)
+                self._check(child, depth + 1)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -126,6 +129,63 @@ class Expression(Record):
     @property
     def is_comparison(self) -> bool:
         return isinstance(self._tree, ast.Compare)
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether it answers yes or no: a comparison, or comparisons joined by and, or, not."""
+        waiting: list[ast.expr] = [self._tree]
+        while waiting:
+            match waiting.pop():
+                case ast.Compare():
+                    pass
+                case ast.BoolOp(values=parts):
+                    waiting += parts
+                case ast.UnaryOp(op=ast.Not(), operand=part):
+                    waiting.append(part)
+                case _:
+                    return False
+        return True
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The bare words it compares with (on, off, unset, bbr)."""
+        constants = (node.value for node in ast.walk(self._tree) if isinstance(node, ast.Constant))
+        return tuple(dict.fromkeys(value for value in constants if isinstance(value, str)))
+
+    def fault(self, values: Mapping[str, Value]) -> str:
+        """Why it could never be answered, tried on these typical values part by part; empty when it can be."""
+        waiting: list[ast.expr] = [self._tree]
+        while waiting:
+            node = waiting.pop()
+            try:
+                result = self._evaluate(node, values)
+                if isinstance(result, (int, float)):
+                    float(result)
+            except Unanswerable as problem:
+                return str(problem)
+            except (TypeError, ValueError, OverflowError):
+                return f"{self.text}: it compares or computes with things that don't fit together"
+            match node:
+                case ast.Call(args=args):
+                    waiting += args
+                case ast.Compare(left=left, ops=[_, _, *_] as ops, comparators=comparators):
+                    sides = [left, *comparators]
+                    waiting += [
+                        ast.Compare(left=a, ops=[op], comparators=[b])
+                        for a, op, b in zip(sides, ops, comparators, strict=False)
+                    ]
+                case (
+                    ast.Compare(left=ast.Name() as one, comparators=[ast.Name() as other])
+                    | ast.Compare(
+                        left=ast.Name() as one, comparators=[ast.Constant(value=int() | float()) as other]
+                    )
+                ) if isinstance(self._evaluate(one, values), str) != isinstance(
+                    self._evaluate(other, values), str
+                ):
+                    return f"{self.text}: a word and a number are never equal"
+                case _:
+                    waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+        return ""
 
     def holds(self, values: Mapping[str, Value]) -> bool:
         """Whether it is true for these values (ids and facts together). Raises Unanswerable."""

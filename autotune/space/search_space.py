@@ -9,6 +9,7 @@ from autotune.space.configuration import Configuration
 from autotune.space.expression import Unanswerable
 from autotune.space.parameter import BrokenRule, Derived, Parameter, Rule
 from autotune.space.record import Record
+from autotune.space.setting import Setting
 from autotune.space.value import Value
 
 
@@ -20,12 +21,16 @@ class Dropped(Record):
 
 
 class SearchSpace(Record):
-    """What may vary in one study. Parents stand before the parameters whose conditions name them."""
+    """What may vary in one study. Parents stand before the parameters whose conditions name them.
+
+    `context` has the settings that conditions and rules speak of without their being varied: read, never written.
+    """
 
     title: str
     parameters: tuple[Parameter, ...]
     rules: tuple[Rule, ...] = ()
     derived: tuple[Derived, ...] = ()
+    context: tuple[Setting, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -1,0 +1,16 @@
+"""The facts of board and workload that conditions, rules, derived and hand-tuned values may speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+FACTS: Mapping[str, str] = MappingProxyType(
+    {
+        "board.cpus": "online CPUs",
+        "board.server_cpus": "CPUs the server may use under the study's placement",
+        "board.memory_bytes": "memory of the board",
+        "workload.connections": "connections the load keeps open",
+        "workload.threads": "threads of the load generator",
+    }
+)
