@@ -1,0 +1,328 @@
+"""Invalid is not slow: every gate a run must pass before its figure counts, each with its own name.
+
+Errors make wrk's figure higher, a frozen server gives zero requests with every error counter at zero and exit code 0, and a
+redirect counts as success. So nothing is taken for granted, and the limits are fixed here, before any night.
+
+Who is blamed decides what follows: a configuration that fails is never tried again in its study, the environment's failures
+are taken again. What can't have come from the configuration (a process killed under us, a clock step) is asked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from autotune.board.records import LoadOrder, LoadSeen, Run
+from autotune.errors import AutotuneError
+from autotune.experiment.events import Doubt, Measurement
+from autotune.load.parse import Report, Unreadable, read_report
+
+DURATION_OFF_S: Final = 0.3
+BYTES_OFF: Final = 0.02
+TUPLES_PER_CONNECTION: Final = 3
+GENERATOR_BUSY: Final = 0.90
+# A process starts, connects and stops within this, so a longer difference between wrk's clock and ours is a clock step.
+CLOCK_STEP_S: Final = 0.5
+
+GateName: TypeAlias = Literal[
+    "warm-up timed out",
+    "warm-up killed",
+    "warm-up failed",
+    "load timed out",
+    "load killed",
+    "workers died",
+    "workers changed",
+    "few free ports",
+    "load failed",
+    "report missing",
+    "report twice",
+    "report malformed",
+    "clock step",
+    "duration off",
+    "zero requests",
+    "errors under load",
+    "unexpected status",
+    "bytes per request off",
+    "load died",
+]
+Stage: TypeAlias = Literal["warm-up", "load", "gate"]
+Blame: TypeAlias = Literal["configuration", "environment"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A run that counts (`measurement`, with its doubts), or the first gate it failed and who is to blame.
+
+    `gate`, `stage`, `reason` and `blame` are "" exactly when there is a measurement.
+    """
+
+    measurement: Measurement | None
+    gate: GateName | Literal[""] = ""
+    stage: Stage | Literal[""] = ""
+    reason: str = ""
+    blame: Blame | Literal[""] = ""
+    doubts: tuple[Doubt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fault:
+    gate: GateName
+    stage: Stage
+    blame: Blame
+    detail: str
+
+
+def judge(seen: LoadSeen, order: LoadOrder, *, wire_bytes: int) -> Judged:
+    """The measurement of a run that passed every gate, or the first gate it failed.
+
+    `wire_bytes` is the canary's full answer: status line, headers and body.
+    """
+    if wire_bytes <= 0:
+        message = f"a canary's answer has at least one byte, not {wire_bytes}"
+        raise AutotuneError(message)
+    for process_gate in PROCESS_GATES:
+        if fault := process_gate(seen, order):
+            return _refused(fault)
+    report = read_report(seen.measured.stdout, order.marker)
+    if isinstance(report, Unreadable):
+        return _refused(_Fault(gate=report.problem, stage="load", blame="environment", detail=report.detail))
+    for report_gate in REPORT_GATES:
+        if fault := report_gate(report, seen, order):
+            return _refused(fault)
+    if fault := _wire_size(report, order, wire_bytes):
+        return _refused(fault)
+    if fault := _connections_held(seen, order):
+        return _refused(fault)
+    return Judged(measurement=_measurement(report, seen), doubts=_doubts(seen, order))
+
+
+def _refused(fault: _Fault) -> Judged:
+    return Judged(
+        measurement=None,
+        gate=fault.gate,
+        stage=fault.stage,
+        reason=f"{fault.gate}: {fault.detail}",
+        blame=fault.blame,
+    )
+
+
+# -- gates that look at processes ---------------------------------------------------------------------------------------------
+
+
+def _generator_stopped(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    """A generator that was killed or hung says nothing of the server."""
+    if order.warmup_s > 0:
+        if seen.warmup.timed_out:
+            detail = (
+                f"wrk was still running after {seen.warmup.wall_s:.1f} s of a {order.warmup_s:g} s warm-up"
+            )
+            return _Fault(gate="warm-up timed out", stage="warm-up", blame="environment", detail=detail)
+        if seen.warmup.exit_code < 0:
+            return _killed("warm-up killed", "warm-up", seen.warmup)
+    if seen.measured.timed_out:
+        detail = f"wrk was still running after {seen.measured.wall_s:.1f} s of a {order.duration_s:g} s run"
+        return _Fault(gate="load timed out", stage="load", blame="environment", detail=detail)
+    if seen.measured.exit_code < 0:
+        return _killed("load killed", "load", seen.measured)
+    return None
+
+
+def _killed(gate: GateName, stage: Stage, run: Run) -> _Fault:
+    detail = f"wrk died of signal {-run.exit_code} after {run.wall_s:.1f} s"
+    return _Fault(gate=gate, stage=stage, blame="environment", detail=detail)
+
+
+def _workers(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    """A worker that died under load is replaced by its master, so both the number and the process ids must stay."""
+    del order
+    before, after = set(seen.workers_before), set(seen.workers_after)
+    if before and before == after:
+        return None
+    if not before or len(after) < len(before):
+        detail = f"{len(before)} workers before the run, {len(after)} after it"
+        return _Fault(gate="workers died", stage="gate", blame="environment", detail=detail)
+    fresh = len(after - before)
+    detail = f"{fresh} of {len(after)} workers were not there before the run"
+    return _Fault(gate="workers changed", stage="gate", blame="environment", detail=detail)
+
+
+def _free_ports(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    free = seen.before.get("free_ports")
+    needed = TUPLES_PER_CONNECTION * order.connections
+    if free is None or free >= needed:
+        return None
+    detail = (
+        f"{free:.0f} local ports were free towards the server before the run, at least {needed} are needed "
+        f"({TUPLES_PER_CONNECTION} per connection)"
+    )
+    return _Fault(gate="few free ports", stage="gate", blame="environment", detail=detail)
+
+
+def _exit_codes(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    """Exit code 1 is wrk's when its first connection is refused: the workers live, so nobody listens as configured."""
+    if order.warmup_s > 0 and seen.warmup.exit_code != 0:
+        return _failed("warm-up failed", "warm-up", seen.warmup)
+    if seen.measured.exit_code != 0:
+        return _failed("load failed", "load", seen.measured)
+    return None
+
+
+def _failed(gate: GateName, stage: Stage, run: Run) -> _Fault:
+    said = (run.stderr.strip() or run.stdout.strip() or "nothing")[-200:]
+    blame: Blame = "configuration" if "unable to connect" in said else "environment"
+    detail = f"wrk left with exit code {run.exit_code} and said {said!r}"
+    return _Fault(gate=gate, stage=stage, blame=blame, detail=detail)
+
+
+ProcessGate: TypeAlias = Callable[[LoadSeen, LoadOrder], _Fault | None]
+PROCESS_GATES: Final[tuple[ProcessGate, ...]] = (_generator_stopped, _workers, _free_ports, _exit_codes)
+
+
+# -- gates that look at wrk's report ------------------------------------------------------------------------------------------
+
+
+def _duration(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    """Durations of wrk are by the wall clock, ours by the monotonic one: a step of the clock is where they disagree."""
+    duration_s = report.duration_us / 1e6
+    if abs(duration_s - seen.measured.wall_s) > CLOCK_STEP_S:
+        detail = (
+            f"wrk's clock says the run took {duration_s:.3f} s, the monotonic clock {seen.measured.wall_s:.3f} s "
+            f"(limit {CLOCK_STEP_S:g} s apart)"
+        )
+        return _Fault(gate="clock step", stage="gate", blame="environment", detail=detail)
+    if abs(duration_s - order.duration_s) > DURATION_OFF_S:
+        detail = f"the run took {duration_s:.3f} s, ordered were {order.duration_s:g} s (limit {DURATION_OFF_S:g} s apart)"
+        return _Fault(gate="duration off", stage="gate", blame="environment", detail=detail)
+    return None
+
+
+def _requests(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    del seen
+    if report.requests > 0:
+        return None
+    detail = f"not one answer in {order.duration_s:g} s over {order.connections} connections, and wrk calls that success"
+    return _Fault(gate="zero requests", stage="gate", blame="configuration", detail=detail)
+
+
+def _errors(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    del seen, order
+    errors = report.errors
+    socket_errors = errors.total - errors.status
+    if socket_errors:
+        said = ", ".join(
+            f"{count} {name}"
+            for name, count in (
+                ("connect", errors.connect),
+                ("read", errors.read),
+                ("write", errors.write),
+                ("timeout", errors.timeout),
+            )
+            if count
+        )
+        detail = f"{said} errors in {report.requests} requests (limit 0)"
+        return _Fault(gate="errors under load", stage="gate", blame="configuration", detail=detail)
+    if errors.status:
+        detail = f"{errors.status} of {report.requests} answers had status 400 or above (limit 0)"
+        return _Fault(gate="unexpected status", stage="gate", blame="configuration", detail=detail)
+    return None
+
+
+ReportGate: TypeAlias = Callable[[Report, LoadSeen, LoadOrder], _Fault | None]
+REPORT_GATES: Final[tuple[ReportGate, ...]] = (_duration, _requests, _errors)
+
+
+def _wire_size(report: Report, order: LoadOrder, wire_bytes: int) -> _Fault | None:
+    """Redirects, other files and cut bodies show in the size alone.
+
+    wrk counts the bytes of answers that were still coming when it stopped, at most one per connection, but not the
+    requests: so much above is no fault.
+    """
+    unfinished = order.connections * wire_bytes
+    low = report.requests * wire_bytes * (1 - BYTES_OFF)
+    high = report.requests * wire_bytes * (1 + BYTES_OFF) + unfinished
+    if low <= report.bytes <= high:
+        return None
+    per_request = report.bytes / report.requests
+    off = 100 * (per_request / wire_bytes - 1)
+    detail = (
+        f"{per_request:.0f} bytes per request, the canary's answer has {wire_bytes}: {off:+.1f} % "
+        f"(limit {100 * BYTES_OFF:g} %)"
+    )
+    return _Fault(gate="bytes per request off", stage="gate", blame="configuration", detail=detail)
+
+
+def _connections_held(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+    """A failed reconnect is never retried by wrk: the load dies away while the average is taken over the whole run."""
+    if seen.connections_held >= order.connections:
+        return None
+    detail = f"{seen.connections_held} of {order.connections} connections were held half-way through the run"
+    return _Fault(gate="load died", stage="gate", blame="configuration", detail=detail)
+
+
+# -- what passed --------------------------------------------------------------------------------------------------------------
+
+
+def _measurement(report: Report, seen: LoadSeen) -> Measurement:
+    duration_s = report.duration_us / 1e6
+    latency = report.latency
+    counters = dict(seen.counters)
+    counters |= {f"before.{name}": level for name, level in seen.before.items()}
+    counters |= {f"after.{name}": level for name, level in seen.after.items()}
+    counters["connections_held"] = float(seen.connections_held)
+    return Measurement(
+        requests=report.requests,
+        requests_per_s=report.requests / duration_s,
+        bytes=report.bytes,
+        duration_s=duration_s,
+        latency_mean_s=latency.mean_us / 1e6,
+        latency_p50_s=latency.p50_us / 1e6,
+        latency_p90_s=latency.p90_us / 1e6,
+        latency_p95_s=latency.p95_us / 1e6,
+        latency_p99_s=latency.p99_us / 1e6,
+        latency_p999_s=latency.p999_us / 1e6,
+        latency_max_s=latency.max_us / 1e6,
+        errors=report.errors,
+        server_cpu_s=seen.server_cpu_s,
+        client_cpu_s=seen.measured.cpu_s,
+        counters=counters,
+    )
+
+
+def _doubts(seen: LoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
+    doubts: list[Doubt] = []
+    busy = generator_busy(seen, order)
+    if busy > GENERATOR_BUSY:
+        doubts.append(
+            Doubt(
+                code="client-bound",
+                text=f"wrk's own CPUs were {100 * busy:.0f} % busy (limit {100 * GENERATOR_BUSY:.0f} %): "
+                "the figure is the generator's limit as much as the server's",
+                next="Compare requests per server CPU-second, which still speaks, or push from a second machine.",
+            )
+        )
+    if "free_ports" not in seen.before:
+        doubts.append(
+            Doubt(code="ports unknown", text="the board could not say how many local ports were free")
+        )
+    lines = [line for line in seen.error_log.splitlines() if line.strip()]
+    if lines:
+        doubts.append(
+            Doubt(
+                code="error log",
+                text=f"nginx wrote {len(lines)} line(s) to its error log under load, the first: {lines[0][:200]}",
+                next="The run passed every gate; read the line before you ship this configuration.",
+            )
+        )
+    return tuple(doubts)
+
+
+def generator_busy(seen: LoadSeen, order: LoadOrder) -> float:
+    """How much of the CPUs it can use at once the generator used, from 0 to 1; 0 where it has no CPUs of its own.
+
+    Sharing its CPUs with the server, wrk is slowed down by it, and a busy share says nothing about who the limit is.
+    """
+    usable = min(len(order.cpus), order.threads)
+    if usable == 0 or seen.measured.wall_s <= 0:
+        return 0.0
+    return seen.measured.cpu_s / (seen.measured.wall_s * usable)
