@@ -1,0 +1,50 @@
+"""What a board is, as its agent found it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autotune.board.records import Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardFacts:
+    """The agent's answer to hello. `cpus` are those that the agent may use; `state_dir` is where files live on disk."""
+
+    protocol: int
+    python: str
+    uid: int
+    hostname: str
+    kernel: str
+    machine: str
+    boot_id: str
+    netns: str
+    cpus: tuple[int, ...]
+    memory_bytes: int
+    run_dir: str
+    run_is_tmpfs: bool
+    state_dir: str
+    state_free_bytes: int
+    programs: Mapping[str, Program]
+    model: str
+    clock: str
+
+    @property
+    def nginx(self) -> Program | None:
+        return self._found("nginx")
+
+    @property
+    def wrk(self) -> Program | None:
+        return self._found("wrk")
+
+    @property
+    def nginx_version(self) -> tuple[int, int, int]:
+        """(1, 22, 1) for nginx/1.22.1; (0, 0, 0) without nginx or for a text that names no version."""
+        found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", self.nginx.version if self.nginx else "")
+        return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+
+    def _found(self, name: str) -> Program | None:
+        program = self.programs.get(name)
+        return program if program and program.path else None

@@ -1,0 +1,188 @@
+"""What crosses the line to a board, as frozen records: the protocol's bodies with the same field names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A program found on the board: its absolute path and the first lines of its version text."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A file on the board. `text` None: it can't be read, and `error` says why."""
+
+    text: str | None
+    error: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutFile:
+    """A file to be served. `name` is relative, below the state directory's www/."""
+
+    name: str
+    content_base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The board is held: where this night's files are, and what a crashed night had left that was put right now."""
+
+    token: str
+    conf_path: str
+    www_dir: str
+    log_dir: str
+    undone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOver:
+    """A path whose value differs from its original, and the command that puts it back by hand."""
+
+    path: str
+    original: str
+    now: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A kernel file and the text to write into it."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlTruth:
+    """What a GET must answer. `status` 0: take this answer as the truth; `sha256` "": any body of that length."""
+
+    url: str
+    status: int
+    length: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOrder:
+    """The nginx of a switch: its whole configuration text, and what the canary proves about it."""
+
+    conf: str
+    workers: int
+    address: str
+    port: int
+    cpus: tuple[int, ...]
+    urls: tuple[UrlTruth, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What became of a write: the normalised read-back, and the kernel's refusal ("" when accepted)."""
+
+    path: str
+    requested: str
+    effective: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSeen:
+    """What a GET answered. `wire_bytes` counts status line, headers and body, as wrk does."""
+
+    url: str
+    status: int
+    length: int
+    wire_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """A whole configuration in place, or (`step` not "") where that stopped, why, and who is to blame."""
+
+    effects: tuple[Effect, ...]
+    foreign: tuple[str, ...]
+    step: str
+    reason: str
+    blame: Literal["", "configuration", "environment"]
+    urls: tuple[UrlSeen, ...]
+    master_pid: int
+    worker_pids: tuple[int, ...]
+    error_log: str
+    timings_ms: Mapping[str, float]
+    guardian_restarted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOrder:
+    """One warm-up and one measured run of wrk."""
+
+    url: str
+    threads: int
+    connections: int
+    warmup_s: float
+    duration_s: float
+    marker: str
+    cpus: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of the load generator. A negative `exit_code` is the signal that killed it."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    wall_s: float
+    cpu_s: float
+    timed_out: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSeen:
+    """All that was seen of a load: both runs, and the board's counters and levels around the measured one."""
+
+    warmup: Run
+    measured: Run
+    counters: Mapping[str, float]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    server_cpu_s: float
+    workers_before: tuple[int, ...]
+    workers_after: tuple[int, ...]
+    connections_held: int
+    error_log: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """The board's counters since boot, and its levels now."""
+
+    counters: Mapping[str, float]
+    levels: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The board is restored; `left` lists what could not be put back."""
+
+    restored: tuple[str, ...]
+    left: tuple[LeftOver, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardStatus:
+    """Who holds the board, what its journal says, and which paths now differ from their originals."""
+
+    held_by: str
+    journal: Literal["none", "clean", "open", "other boot", "torn"]
+    begun: Mapping[str, object]
+    changed: tuple[LeftOver, ...]
