@@ -231,9 +231,8 @@ class NightShift:
             now_s=time.time(),
             deadline_s=self._deadline_s,
             sample_s=self._sample_s(),
+            trials=self._trials,
         )
-        if self._trials is not None:
-            plan = plan.model_copy(update={"candidates": min(plan.candidates, self._trials)})
         self._append(plan)
 
     def _shorten(self) -> bool:

@@ -1,0 +1,82 @@
+"""Where the night stands, for whoever watches: counted and estimated from the log."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from autotune.experiment.events import Event, Failure, NightBegun, Proposal, Sample, Stage
+from autotune.experiment.study import Study
+from autotune.measurement.calibration import calibration
+from autotune.measurement.planning import expected_samples
+from autotune.measurement.scores import TrialScore, trial_scores
+from autotune.runner.notices import Progress
+
+_HALF_WIDTH = 1.96
+
+
+def progress_of(study: Study, log: Sequence[Event], deadline_s: float | None, sample_s: float) -> Progress:
+    """The night's progress after its last event.
+
+    `current` and `best` are drift-corrected ratios to stock from the search's single runs: rough, and the best of
+    many over-states itself. Their half-width is 1.96 sigma of a ratio of one run to its references' level.
+    """
+    night = next((event.night for event in reversed(log) if isinstance(event, NightBegun)), 1)
+    done = {stage: 0 for stage in Stage}
+    failures = 0
+    for event in log:
+        if isinstance(event, (Sample, Failure)) and event.key.night == night:
+            done[event.key.stage] += isinstance(event, Sample)
+            failures += isinstance(event, Failure)
+    expected = expected_samples(study, log)
+    last = log[-1]
+    stage = last.key.stage if isinstance(last, (Sample, Failure)) else Stage.SEARCH
+    scores = trial_scores(study, log)
+    seen = calibration(log, night)
+    sigma = seen.sigma_run if seen is not None else None
+    usable = [score for score in scores.values() if not score.failed and score.number > 0 and score.n > 0]
+    current = scores.get(last.arm.number) if isinstance(last, Sample) and last.arm.kind == "trial" else None
+    best = max(usable, key=lambda score: score.shrunken, default=None)
+    left = sum(max(0, expected[one] - done[one]) for one in Stage)
+    time_left_s = left * sample_s
+    if deadline_s is not None:
+        time_left_s = min(time_left_s, max(0.0, deadline_s - time.time()))
+    return Progress(
+        study=study.name,
+        stage=stage.value,
+        sample=done[stage],
+        samples=max(expected[stage], done[stage]),
+        current=_ratio(current),
+        current_pm=_pm(current, sigma),
+        best=_ratio(best),
+        best_pm=_pm(best, sigma),
+        failures=failures,
+        time_left_s=time_left_s,
+        last=_last_words(last),
+    )
+
+
+def _ratio(score: TrialScore | None) -> float | None:
+    return None if score is None or score.n == 0 else math.exp(score.score)
+
+
+def _pm(score: TrialScore | None, sigma: float | None) -> float | None:
+    """Half a rough 95 % interval: the run's own noise and that of the two references around it."""
+    if score is None or sigma is None or score.n == 0:
+        return None
+    return math.exp(score.score) * _HALF_WIDTH * sigma * math.sqrt(1 / score.n + 0.5)
+
+
+def _last_words(event: Event) -> str:
+    at = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
+    match event:
+        case Sample():
+            return f"{at} {event.arm.text}: {event.measurement.requests_per_s:,.0f} requests/s"
+        case Failure():
+            return f"{at} {event.arm.text}: failed in {event.stage}: {event.reason}"
+        case Proposal():
+            return f"{at} trial {event.number} proposed"
+        case _:
+            return f"{at} {event.kind}"
