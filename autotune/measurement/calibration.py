@@ -1,0 +1,114 @@
+"""The A/A stage: how noisy this board is tonight, and whether it invents differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from autotune.experiment.events import Event, Stage
+from autotune.measurement.intervals import Interval, trimmed_interval
+from autotune.measurement.logbook import Logbook, log_rate, read_log, seconds_of
+from autotune.measurement.planning import smallest_visible_difference
+
+NOISE_LIMIT = 0.05
+"""Paired coefficient of variation above which a night is refused (unless the study accepts noise)."""
+STRICT = 0.001
+"""1 - the level of the A/A interval: so strict because it is looked at in every night of every study."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Stock against itself. Ratios are of the same thing, so the truth is 1.
+
+    `sigma_run`: standard deviation of ln(requests/s) of one run; `paired_cv`: of the log ratio of a pair.
+    `low`, `high`: the 99.9 % interval of the (repeated, if it was) stage, None with too few pairs.
+    `verdict` biased: that interval excludes 1. `false_alarm`: the plain 95 % one does, for the public record.
+    """
+
+    pairs: int
+    repeated: bool
+    sigma_run: float
+    paired_cv: float
+    relative_range: float
+    drift_per_hour: float
+    smallest_visible_difference: float
+    ratio: float
+    low: float | None
+    high: float | None
+    verdict: Literal["quiet", "noisy", "biased"]
+    false_alarm: bool
+
+
+def calibration(log: Sequence[Event], night: int) -> Calibration | None:
+    """What the A/A stage of this night showed; None before its second complete pair."""
+    return calibration_of(read_log(log), night)
+
+
+def calibration_of(book: Logbook, night: int) -> Calibration | None:
+    """`calibration` of a log that is folded already."""
+    plan = book.plans.get(night)
+    differences = pair_differences(book, night)
+    if plan is None or len(differences) < 2:
+        return None
+    planned = plan.calibration_pairs
+    repeat = [value for block, value in differences.items() if block >= planned]
+    judged = (
+        repeat if len(repeat) >= 2 else [value for block, value in differences.items() if block < planned]
+    )
+    strict = trimmed_interval(judged, alpha=STRICT)
+    everything = list(differences.values())
+    paired_cv = _deviation(everything)
+    sigma = paired_cv / math.sqrt(2)
+    ratios = [math.exp(value) for value in everything]
+    noisy: Literal["quiet", "noisy"] = "noisy" if paired_cv > NOISE_LIMIT else "quiet"
+    return Calibration(
+        pairs=len(everything),
+        repeated=bool(repeat),
+        sigma_run=sigma,
+        paired_cv=paired_cv,
+        relative_range=max(ratios) - min(ratios),
+        drift_per_hour=_drift_per_hour(book, night),
+        smallest_visible_difference=smallest_visible_difference(sigma, plan.finals_rounds),
+        ratio=math.exp(strict.center) if judged else 1.0,
+        low=math.exp(strict.low) if math.isfinite(strict.low) else None,
+        high=math.exp(strict.high) if math.isfinite(strict.high) else None,
+        verdict="biased" if strict.excludes_zero else noisy,
+        false_alarm=trimmed_interval(judged).excludes_zero,
+    )
+
+
+def pair_differences(book: Logbook, night: int) -> dict[int, float]:
+    """ln(A/B) of each complete pair, by block. A and B take turns at going first."""
+    found = {}
+    blocks = {place[2] for place in book.slots if place[0] == night and place[1] is Stage.CALIBRATION}
+    for block in sorted(blocks):
+        pair = book.pair(night, Stage.CALIBRATION, block)
+        if pair is not None:
+            difference = log_rate(pair[0]) - log_rate(pair[1])
+            found[block] = difference if block % 2 == 0 else -difference
+    return found
+
+
+def first_stage_interval(book: Logbook, night: int, planned: int) -> Interval:
+    """The strict interval of the planned pairs alone: when it excludes 0, the stage is done once more."""
+    differences = pair_differences(book, night)
+    return trimmed_interval([value for block, value in differences.items() if block < planned], alpha=STRICT)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((one - mean) ** 2 for one in values) / (len(values) - 1))
+
+
+def _drift_per_hour(book: Logbook, night: int) -> float:
+    """Least-squares slope of ln(requests/s) over time, per hour: 0.01 is one percent an hour."""
+    samples = [slot.sample for slot in book.of_stage(night, Stage.CALIBRATION) if slot.sample is not None]
+    hours = [seconds_of(sample.at) / 3600 for sample in samples]
+    rates = [log_rate(sample) for sample in samples]
+    center, level = math.fsum(hours) / len(hours), math.fsum(rates) / len(rates)
+    spread = math.fsum((hour - center) ** 2 for hour in hours)
+    if spread == 0:
+        return 0.0
+    return math.fsum((h - center) * (r - level) for h, r in zip(hours, rates, strict=True)) / spread

@@ -1,0 +1,117 @@
+"""What each stage measures and in which order: the places of calibration, finalists, finals and series.
+
+(The search has no fixed places: see search_stage.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autotune.experiment.events import AppliedStep, Arm, NightBegun, Plan, Ranking, Stage
+from autotune.experiment.study import Study
+from autotune.measurement.logbook import STOCK, Logbook, effective_key
+from autotune.measurement.orders import latin_round, shuffled, turned
+from autotune.space.configuration import Configuration
+
+HAND_TUNED = Arm(kind="hand-tuned")
+AUTOMATIC = Arm(kind="automatic")
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """An arm with the configuration it stands for."""
+
+    arm: Arm
+    configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one contender is to be measured."""
+
+    stage: Stage
+    block: int
+    position: int
+    who: Contender
+
+
+STOCK_CONTENDER = Contender(STOCK, Configuration())
+
+
+def calibration_places(first: int, last: int) -> Iterator[Place]:
+    """Pairs first <= block < last of stock against stock. A is at position 0 of even blocks, 1 of odd ones (ABBA)."""
+    for block in range(first, last):
+        for position in (0, 1):
+            yield Place(Stage.CALIBRATION, block, position, STOCK_CONTENDER)
+
+
+def finalist_places(book: Logbook, ranking: Ranking, pairs: int) -> Iterator[Place]:
+    """Pairs of each finalist with stock: one of every finalist, then again, so that repeats are spread over time.
+
+    Finalist i has its pair p in block p * finalists + i; who goes first alternates over p (ABBA).
+    """
+    size = len(ranking.trials)
+    for turn in range(pairs):
+        for index, number in enumerate(ranking.trials):
+            who = Contender(Arm(kind="trial", number=number), book.proposals[number].configuration)
+            for position, one in enumerate(turned((who, STOCK_CONTENDER), turn + index)):
+                yield Place(Stage.FINALISTS, turn * size + index, position, one)
+
+
+def final_arms(book: Logbook, night: int) -> tuple[Contender, ...]:
+    """Stock, hand-tuned (where the sequence has anything at all) and automatic: stock itself when nothing beat it."""
+    begun = book.begun[night]
+    winner = book.winner(night)
+    automatic = Contender(AUTOMATIC, winner.configuration if winner is not None else Configuration())
+    if not begun.steps and not len(begun.hand_tuned):
+        return (STOCK_CONTENDER, automatic)
+    return (STOCK_CONTENDER, Contender(HAND_TUNED, begun.hand_tuned), automatic)
+
+
+def final_places(study: Study, book: Logbook, night: int, rounds: int) -> Iterator[Place]:
+    """Rounds of one sample per arm, in random cyclic Latin squares (two arms: ABBA from a random start)."""
+    arms = final_arms(book, night)
+    for block in range(rounds):
+        order = latin_round(arms, block, study.seed, night, "finals")
+        for position, who in enumerate(order):
+            yield Place(Stage.FINALS, block, position, who)
+
+
+def chain(begun: NightBegun) -> tuple[tuple[int, Configuration, AppliedStep | None], ...]:
+    """The hand-tuned series: stock as step 0, then each step whose configuration differs from the one before it."""
+    links: list[tuple[int, Configuration, AppliedStep | None]] = [(0, Configuration(), None)]
+    before = effective_key(Configuration(), begun.stock)
+    for step in begun.steps:
+        now = effective_key(step.configuration, begun.stock)
+        if now != before and step.number > 0:
+            links.append((step.number, step.configuration, step))
+            before = now
+    return tuple(links)
+
+
+def series_places(study: Study, book: Logbook, night: int, rounds: int) -> Iterator[Place]:
+    """Rounds of one sample per distinct step, in a random order each. Nothing when no step changes anything here."""
+    links = chain(book.begun[night])
+    if len(links) < 2:
+        return
+    arms = [Contender(Arm(kind="step", number=number), configuration) for number, configuration, _ in links]
+    for block in range(rounds):
+        for position, who in enumerate(shuffled(arms, study.seed, night, "series", block)):
+            yield Place(Stage.SERIES, block, position, who)
+
+
+def references_for(candidates: int, reference_every: int) -> int:
+    """How many stock samples a search of so many candidates holds: one before, one after every few, one at the end."""
+    return 1 + -(-candidates // reference_every) if candidates > 0 else 0
+
+
+def stage_samples(plan: Plan, *, arms: int, links: int) -> dict[Stage, int]:
+    """Samples per stage of an undisturbed night under this plan, with `arms` in the finals and `links` in the chain."""
+    return {
+        Stage.CALIBRATION: 2 * plan.calibration_pairs,
+        Stage.SEARCH: plan.candidates + references_for(plan.candidates, plan.reference_every),
+        Stage.FINALISTS: 2 * plan.finalists * plan.finalist_pairs,
+        Stage.FINALS: arms * plan.finals_rounds,
+        Stage.SERIES: links * plan.series_rounds if links > 1 else 0,
+    }
