@@ -24,6 +24,8 @@ TOP_LEVEL = {
     "scripts",
 }
 LONGEST_FILE = 450
+LONGEST_TABLE = 750
+TABLES = ROOT / "autotune" / "space" / "catalogue"  # one record per setting, nothing to follow
 
 
 def tracked() -> list[Path]:
@@ -49,8 +51,13 @@ def test_nothing_new_stands_at_the_top() -> None:
 
 def test_every_python_file_can_be_read_in_one_sitting() -> None:
     python = [path for path in TRACKED if path.suffix == ".py"] + SCRIPTS
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in python}
-    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+    too_long = {
+        str(path.relative_to(ROOT)): length
+        for path in python
+        if (length := len(path.read_text().splitlines()))
+        > (LONGEST_TABLE if path.is_relative_to(TABLES) else LONGEST_FILE)
+    }
+    assert too_long == {}
 
 
 def test_every_module_says_what_it_is() -> None:
