@@ -41,9 +41,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from autotune.definitions.document import read_document
-from autotune.definitions.mistakes import Mistakes, show_text
+from autotune.definitions.mistakes import Mistakes
 from autotune.definitions.nature import refuse_other
-from autotune.definitions.range_reading import read_range
+from autotune.definitions.ranges import read_range
 from autotune.definitions.settings import find_setting, read_condition, read_formula
 from autotune.definitions.table import Table
 from autotune.space.catalogue import CATALOGUE
@@ -53,6 +53,11 @@ from autotune.space.search_space import SearchSpace
 from autotune.space.setting import NUMERIC, Kind
 
 _PARAMETER_KEYS = ("why", "low", "high", "scale", "step", "values", "special", "when")
+# The kernel keeps one of each pair: writing it turns the other off.
+_SAME_VALUE = (
+    ("sysctl:vm.dirty_ratio", "sysctl:vm.dirty_bytes"),
+    ("sysctl:vm.dirty_background_ratio", "sysctl:vm.dirty_background_bytes"),
+)
 
 One = TypeVar("One", Parameter, Derived)
 
@@ -64,9 +69,9 @@ def read_space(path: Path) -> SearchSpace:
     refuse_other(top, "search space")
     top.only("title", "parameter", "rule", "derived")
     title = top.text("title", accepted="a line that says what this space is for")
-    parameters = [found for id_, table in top.named_tables("parameter") if (found := _parameter(id_, table))]
-    derived = [found for id_, table in top.named_tables("derived") if (found := _derived(id_, table))]
-    rules = [(table, found) for table in top.tables("rule") if (found := _rule(table))]
+    parameters = [one for id_, table in top.named_tables("parameter") for one in _parameter(id_, table)]
+    derived = [one for id_, table in top.named_tables("derived") for one in _derived(id_, table)]
+    rules = [(table, one) for table in top.tables("rule") for one in _rule(table)]
     if not top.content.get("parameter"):
         top.refuse("parameter", "nothing may vary", 'at least one table headed [parameter."family:key"]')
     _refuse_strangers(top, parameters, rules)
@@ -82,14 +87,15 @@ def read_space(path: Path) -> SearchSpace:
     )
 
 
-def _parameter(id_: str, table: Table) -> Parameter | None:
+def _parameter(id_: str, table: Table) -> tuple[Parameter, ...]:
+    """The parameter, or nothing after noting what is wrong with it."""
     before = len(table.mistakes)
     table.only(*_PARAMETER_KEYS)
     why = table.why()
     when = read_condition(table, "when") if table.has("when") else None
     setting = find_setting(table, "", id_)
     if setting is None:
-        return None
+        return ()
     if not setting.searchable:
         table.refuse(
             "",
@@ -100,8 +106,8 @@ def _parameter(id_: str, table: Table) -> Parameter | None:
         table.refuse("when", "a condition on itself", "a condition on other settings")
     shape = read_range(table, setting)
     if len(table.mistakes) > before:
-        return None
-    return Parameter(
+        return ()
+    parameter = Parameter(
         setting=setting,
         values=shape.values,
         span=shape.span,
@@ -110,9 +116,10 @@ def _parameter(id_: str, table: Table) -> Parameter | None:
         when=when,
         why=why,
     )
+    return (parameter,)
 
 
-def _derived(id_: str, table: Table) -> Derived | None:
+def _derived(id_: str, table: Table) -> tuple[Derived, ...]:
     before = len(table.mistakes)
     table.only("value", "why")
     why = table.why()
@@ -121,18 +128,18 @@ def _derived(id_: str, table: Table) -> Derived | None:
     if setting is not None and (setting.kind not in NUMERIC or setting.kind is Kind.FLOAT):
         table.refuse("", f"a {setting.kind}: only whole numbers, sizes and times can be computed", "")
     if setting is None or expression is None or len(table.mistakes) > before:
-        return None
-    return Derived(setting=setting, expression=expression, why=why)
+        return ()
+    return (Derived(setting=setting, expression=expression, why=why),)
 
 
-def _rule(table: Table) -> Rule | None:
+def _rule(table: Table) -> tuple[Rule, ...]:
     before = len(table.mistakes)
     table.only("keep", "why")
     why = table.why()
     expression = read_condition(table, "keep")
     if expression is None or len(table.mistakes) > before:
-        return None
-    return Rule(expression=expression, why=why)
+        return ()
+    return (Rule(expression=expression, why=why),)
 
 
 def _refuse_strangers(
@@ -142,6 +149,10 @@ def _refuse_strangers(
     varying, computed = (set(dict(top.named_tables(group, noted=True))) for group in ("parameter", "derived"))
     for id_ in sorted(varying & computed):
         top.table("derived").refuse(id_, "a parameter too: a setting stands in one place only")
+    for one, other in _SAME_VALUE:
+        if {one, other} <= varying | computed:
+            group = "parameter" if other in varying else "derived"
+            top.table(group).refuse(other, f"another name for the value behind {one}", "one of the two")
     for parameter in parameters:
         for id_ in parameter.when.ids if parameter.when else ():
             if id_ in computed:
@@ -159,21 +170,21 @@ def _ordered(
 ) -> list[One]:
     """The entries in the file's order, except that what an expression names comes before it. Notes a circle."""
     by_id = {_id(entry): entry for entry in entries}
+    needs = {
+        id_: [other for other in (expression.ids if expression else ()) if other in by_id]
+        for id_, expression in expressions.items()
+    }
     done: dict[str, One] = {}
     for start in by_id:
         trail: list[str] = [start]
         while trail:
-            expression = expressions[trail[-1]]
-            waiting = [
-                id_ for id_ in (expression.ids if expression else ()) if id_ in by_id and id_ not in done
-            ]
-            circle = next((id_ for id_ in waiting if id_ in trail), None)
-            if circle is not None:
-                members = [*trail[trail.index(circle) :], circle]
+            waiting = [id_ for id_ in needs[trail[-1]] if id_ not in done]
+            circle: list[str] = [id_ for id_ in waiting if id_ in trail]
+            if circle:
+                members = [*trail[trail.index(circle[0]) :], circle[0]]
+                table = top.table(group).table(circle[0])
                 key = "when" if group == "parameter" else "value"
-                top.table(group).table(circle).refuse(
-                    key, "a circle: " + " -> ".join(members), "an order with a beginning"
-                )
+                table.refuse(key, "a circle: " + " -> ".join(members), "an order with a beginning")
                 return []
             if waiting:
                 trail.append(waiting[0])
