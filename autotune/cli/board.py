@@ -1,0 +1,143 @@
+"""The board: doctor and restore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from autotune.cli.output import JsonOption, examples, print_json, print_page
+from autotune.cli.places import complete_study_file, study_file
+
+if TYPE_CHECKING:
+    from autotune.report.page import Page
+    from autotune.runner.doctor import Examination
+
+# What doctor looks at when no study is named: the study that this very machine could run tonight.
+_USUAL_STUDY = "localhost"
+
+OptionalStudyFile: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="[STUDY]",
+        help="A study file (.toml), or the name of a shipped study.",
+        autocompletion=complete_study_file,
+    ),
+]
+BoardOption: TypeAlias = Annotated[
+    str, typer.Option("--board", metavar="BOARD", help="Which board to restore.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    panel = "The board"
+    app.command(
+        "doctor",
+        rich_help_panel=panel,
+        epilog=examples(
+            "autotune doctor", "autotune doctor studies/quickstart.toml", "autotune doctor --json"
+        ),
+    )(doctor)
+    app.command(
+        "restore", rich_help_panel=panel, epilog=examples("autotune restore", "sudo autotune restore --json")
+    )(restore)
+
+
+def doctor(study: OptionalStudyFile = _USUAL_STUDY, *, json: JsonOption = False) -> None:
+    """Say what this board is, what can be tuned on it and what not and why, and what a night needs and lacks.
+
+    Changes nothing.
+    """
+    from autotune.runner.doctor import examine
+
+    found = examine(study_file(study))
+    if not json:
+        print_page(_page(found, study))
+        return
+    print_json(
+        {
+            "study": study,
+            "board": dict(found.board),
+            "parameters": [
+                {"id": one.id, "available": one.available, "reason": one.reason, "stock": one.stock}
+                for one in found.parameters
+            ],
+            "needs": [
+                {
+                    "what": one.what,
+                    "ok": one.ok,
+                    "detail": one.detail,
+                    "next": "" if one.ok else one.next,
+                    "fatal": one.fatal,
+                }
+                for one in found.needs
+            ],
+            "ready": all(one.ok for one in found.needs if one.fatal),
+        }
+    )
+
+
+def restore(*, board: BoardOption = "local", json: JsonOption = False) -> None:
+    """Put back whatever a tuner that died has left changed on the board. Needs no database; harmless at any time."""
+    from autotune.runner.restoring import restore as put_back
+
+    ended = put_back(board)
+    if json:
+        print_json({"board": board, "restored": list(ended.restored), "left": []})
+        return
+    if not ended.restored:
+        print("Nothing was left changed; the board is as it was.")
+        return
+    print("Put back:")
+    for one in ended.restored:
+        print(f"  {one}")
+
+
+def _page(found: Examination, study: str) -> Page:
+    from autotune.report.page import Page, Paragraph, Table
+    from autotune.report.words import count_text
+
+    lacking = [one for one in found.needs if not one.ok and one.fatal]
+    poorer = [one for one in found.needs if not one.ok and not one.fatal]
+    usable = [one for one in found.parameters if one.available]
+    dropped = [one for one in found.parameters if not one.available]
+    if lacking:
+        answer = f"A night of {study} can't begin yet: {', '.join(one.what for one in lacking)}."
+    else:
+        answer = f"A night of {study} can begin."
+    if poorer:
+        answer += f" It would be poorer for: {', '.join(one.what for one in poorer)}."
+    return Page(
+        parts=(
+            Paragraph(lines=(answer,), tone="warning" if lacking else "headline"),
+            Table(title="This board", columns=("", "is"), rows=found.board),
+            Table(
+                title="What a night needs",
+                columns=("need", "", "found", "next"),
+                rows=tuple(
+                    (
+                        one.what,
+                        "ok" if one.ok else "LACKING" if one.fatal else "poorer",
+                        one.detail,
+                        "-" if one.ok else one.next,
+                    )
+                    for one in found.needs
+                ),
+            ),
+            Table(
+                title=f"Can be tuned here: {count_text(len(usable), 'setting')}",
+                columns=("setting", "stock"),
+                rows=tuple((one.id, one.stock or "-") for one in usable),
+            ),
+            Table(
+                title=f"Left out here: {count_text(len(dropped), 'setting')}",
+                columns=("setting", "stock", "why"),
+                rows=tuple((one.id, one.stock or "-", one.reason) for one in dropped),
+            ),
+            Paragraph(
+                title="Next",
+                lines=tuple(one.next for one in lacking if one.next)
+                or (f"autotune plan {study}", f"autotune run {study}"),
+            ),
+        )
+    )

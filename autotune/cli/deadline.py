@@ -1,0 +1,48 @@
+"""Until when a night may last: `--until 07:00` and `--hours 8` as a moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from autotune.errors import UsageError
+
+_HINT = "Write a time of day such as 07:00, or a moment such as 2026-05-02T07:00."
+
+
+def deadline(until: str | None, hours: float | None, now: datetime) -> datetime | None:
+    """The moment the board must be free again, or None when the night may take the time it needs.
+
+    `until` HH:MM is the next such moment of the local day after `now` (which carries its zone); a whole ISO moment is
+    taken as it is, local when it names no zone. Raises UsageError.
+    """
+    if until is not None and hours is not None:
+        raise UsageError("--until and --hours can't be given together", hint="Give one of the two.")
+    if hours is not None:
+        if not 0 < hours <= 24 * 14:
+            raise UsageError(f"--hours {hours:g} is not a length of night", hint="Try --hours 8.")
+        return now + timedelta(hours=hours)
+    return None if until is None else _next(until.strip(), now)
+
+
+def _next(until: str, now: datetime) -> datetime:
+    try:
+        if "T" in until or "-" in until:
+            moment = datetime.fromisoformat(until)
+            moment = moment if moment.tzinfo else moment.astimezone()
+            if moment <= now:
+                raise UsageError(f"--until {until} is already over", hint=_HINT)
+            return moment
+        clock = datetime.strptime(until, "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+    except ValueError:
+        raise UsageError(f"--until {until!r} is not a time", hint=_HINT) from None
+    # Naive local arithmetic, then the zone: "07:00" stays seven o'clock in a night when the clocks change.
+    local = now.astimezone().replace(tzinfo=None)
+    moment = local.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
+    if moment <= local:
+        moment += timedelta(days=1)
+    return moment.astimezone()
+
+
+def utc_text(moment: datetime) -> str:
+    """As events and JSON carry it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

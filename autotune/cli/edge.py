@@ -1,0 +1,77 @@
+"""The edge where errors become messages: one red sentence and the next thing to try, never a bare traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+from typer.core import TyperGroup
+
+from autotune import __version__
+from autotune.cli.output import colours, say
+from autotune.cli.places import state_dir
+from autotune.errors import AutotuneError, DefinitionError
+
+_MOST_MISTAKES = 40
+
+
+class Door(TyperGroup):
+    """The command group that every command line goes through, in tests too."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command line and leaves with its exit code.
+
+        Usage errors, --help and Ctrl-C are Typer's own business (exit codes 2, 0 and 130).
+        """
+        try:
+            return super().main(*args, **kwargs)
+        except AutotuneError as error:
+            show_error(error)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:  # noqa: BLE001 - the outermost place: whatever arrives here is our bug
+            show_bug(error)
+            sys.exit(1)
+
+
+def show_error(error: AutotuneError) -> None:
+    """The message in red and the hint below it, on stderr."""
+    message = error.message
+    if isinstance(error, DefinitionError) and len(error.mistakes) > 1:
+        shown = [f"  {mistake}" for mistake in error.mistakes[:_MOST_MISTAKES]]
+        if len(error.mistakes) > _MOST_MISTAKES:
+            shown.append(f"  ... and {len(error.mistakes) - _MOST_MISTAKES} more")
+        message = "\n".join([f"{len(error.mistakes)} mistakes:", *shown])
+    red, plain = ("\x1b[31m", "\x1b[0m") if colours(sys.stderr) else ("", "")
+    say(f"{red}error: {_visible(message)}{plain}")
+    if error.hint:
+        say(f"  {_visible(error.hint)}")
+
+
+def show_bug(error: Exception) -> None:
+    """Says that this is our bug, with the traceback in a file (or here, when no file can be written)."""
+    text = "".join(traceback.format_exception(error))
+    head = f"autotune {__version__}, Python {sys.version.split()[0]}, {' '.join(sys.argv[1:])}\n\n"
+    red, plain = ("\x1b[31m", "\x1b[0m") if colours(sys.stderr) else ("", "")
+    say(f"{red}this is a bug in autotune: {_visible(f'{type(error).__name__}: {error}')}{plain}")
+    path = state_dir() / "bugs" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(head + text, encoding="utf-8")
+    except OSError:
+        say(text)
+        return
+    say(
+        f"  The traceback is in {path}; please report it. Nothing measured is lost: the same command goes on."
+    )
+    say("  If a night was running, `autotune restore` makes sure that the board is as it was.")
+
+
+def _visible(text: str) -> str:
+    from autotune.report.page import printable
+
+    return printable(text)

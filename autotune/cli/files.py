@@ -1,0 +1,114 @@
+"""Definitions: plan a study, look at a search space, copy the shipped files out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from autotune.cli.night import HoursOption, UntilOption
+from autotune.cli.output import JsonOption, examples, print_json, print_page
+from autotune.cli.places import StudyFile, complete_space_file, definition_path, study_file
+
+SpaceFile: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A search space file (.toml), or the name of a shipped one.",
+        autocompletion=complete_space_file,
+    ),
+]
+Directory: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Where to copy them; made when it isn't there.")
+]
+
+space = typer.Typer(
+    no_args_is_help=True,
+    help="Look at a search space: what may vary, how far, and why.",
+    epilog=examples("autotune space show loopback", "autotune space check my_space.toml"),
+)
+
+
+def add_commands(app: typer.Typer) -> None:
+    panel = "Studies and search spaces"
+    app.command(
+        "plan",
+        rich_help_panel=panel,
+        epilog=examples("autotune plan quickstart", "autotune plan studies/localhost.toml --until 07:00"),
+    )(plan)
+    space.command(
+        "show", epilog=examples("autotune space show loopback", "autotune space show linux-host --json")
+    )(show)
+    space.command("check", epilog=examples("autotune space check search_spaces/my_space.toml"))(check)
+    app.add_typer(space, name="space", rich_help_panel=panel)
+    app.command("init", rich_help_panel=panel, epilog=examples("autotune init tuning", "autotune init ."))(
+        init
+    )
+
+
+def plan(
+    study: StudyFile, *, until: UntilOption = None, hours: HoursOption = None, json: JsonOption = False
+) -> None:
+    """Say what a night would do: stages, samples, candidates, time, and the smallest difference it could show."""
+    from autotune.cli.deadline import deadline, utc_text
+    from autotune.report.plan_page import plan_json, plan_of, plan_page
+
+    question = study_file(study)
+    now = datetime.now().astimezone()
+    end = deadline(until, hours, now)
+    summary = plan_of(question, None if end is None else (end - now).total_seconds())
+    if json:
+        print_json({**plan_json(question, summary), "deadline": None if end is None else utc_text(end)})
+    else:
+        print_page(plan_page(question, summary))
+
+
+def show(file: SpaceFile, *, json: JsonOption = False) -> None:
+    """Show a search space as tables: range, scale, special values, condition and reason of every parameter."""
+    from autotune.definitions.space_file import read_space
+    from autotune.report.space_page import space_json, space_page
+
+    found = read_space(definition_path(file, "search_spaces"))
+    if json:
+        print_json(space_json(found))
+    else:
+        print_page(space_page(found))
+
+
+def check(file: SpaceFile, *, json: JsonOption = False) -> None:
+    """Read a search space and say every mistake at once (exit code 3), or that it is right."""
+    from autotune.definitions.space_file import read_space
+
+    path = definition_path(file, "search_spaces")
+    found = read_space(path)
+    if json:
+        print_json(
+            {
+                "file": str(path),
+                "ok": True,
+                "parameters": len(found.parameters),
+                "rules": len(found.rules),
+                "derived": len(found.derived),
+            }
+        )
+    else:
+        print(
+            f"{path}: ok, {len(found.parameters)} parameters, {len(found.rules)} rules,"
+            f" {len(found.derived)} derived settings."
+        )
+
+
+def init(directory: Directory, *, json: JsonOption = False) -> None:
+    """Copy the shipped studies and search spaces into a directory, to change them there."""
+    from autotune.definitions.shipped import copy_shipped
+
+    copies = copy_shipped(directory)
+    if json:
+        print_json({"directory": str(directory), "files": [str(path) for path in copies]})
+        return
+    print(f"Copied {len(copies)} files, to change them there:")
+    for path in copies:
+        print(f"  {path}")
+    print(f"Next: autotune plan {directory / 'quickstart.toml'}")

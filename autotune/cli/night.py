@@ -1,0 +1,293 @@
+"""The night: run, resume, stop."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from autotune.cli.output import Json, JsonOption, examples, print_json, print_page, say
+from autotune.cli.places import (
+    StorageOption,
+    StudyFile,
+    StudyName,
+    log_path,
+    open_store,
+    storage_url,
+    study_file,
+)
+
+if TYPE_CHECKING:
+    from autotune.cli.progress import Screen
+    from autotune.experiment.study import Study
+    from autotune.runner.night import NightResult
+    from autotune.storage.store import Store
+
+UntilOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="HH:MM",
+        help="Local time at which the board must be free and restored (the next such).",
+    ),
+]
+HoursOption: TypeAlias = Annotated[
+    float | None, typer.Option("--hours", metavar="H", help="The same, as a length from now.")
+]
+TrialsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--trials", metavar="N", min=1, help="At most this many candidates in this night."),
+]
+DetachOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--detach", help="Go on without this terminal; prints how to watch and stop the night."),
+]
+NewNightOption: TypeAlias = Annotated[
+    bool, typer.Option("--new-night", help="Hold another night of a study whose last night is complete.")
+]
+DetachedOption: TypeAlias = Annotated[bool, typer.Option("--detached", hidden=True)]
+WaitOption: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--wait", metavar="SECONDS", min=0, help="How long to wait for the night to end and restore."
+    ),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    panel = "The night"
+    app.command(
+        "run",
+        rich_help_panel=panel,
+        epilog=examples(
+            "autotune run quickstart",
+            "autotune run studies/localhost.toml --until 07:00",
+            "autotune run localhost --hours 8 --detach",
+            "autotune run my.toml --trials 100 --storage sqlite:///my.db",
+        ),
+    )(run)
+    app.command(
+        "resume",
+        rich_help_panel=panel,
+        epilog=examples("autotune resume quickstart", "autotune resume localhost --until 07:00 --detach"),
+    )(resume)
+    app.command(
+        "stop",
+        rich_help_panel=panel,
+        epilog=examples("autotune stop quickstart", "autotune stop localhost --wait 0"),
+    )(stop)
+
+
+def run(
+    study: StudyFile,
+    *,
+    until: UntilOption = None,
+    hours: HoursOption = None,
+    trials: TrialsOption = None,
+    storage: StorageOption = "",
+    new_night: NewNightOption = False,
+    detach: DetachOption = False,
+    detached: DetachedOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a study's night; the same command again goes on where it stopped.
+
+    Everything measured is stored at once. Ctrl-C stops after the sample in hand and restores the board.
+    """
+    from autotune.storage.store import Store
+
+    question = study_file(study)
+    with Store.open(storage_url(storage)) as store:
+        store.enter(question)
+        _night(
+            store,
+            question,
+            until,
+            hours,
+            trials,
+            json=json,
+            detach=detach,
+            detached=detached,
+            new_night=new_night,
+        )
+
+
+def resume(
+    name: StudyName,
+    *,
+    until: UntilOption = None,
+    hours: HoursOption = None,
+    trials: TrialsOption = None,
+    storage: StorageOption = "",
+    new_night: NewNightOption = False,
+    detach: DetachOption = False,
+    detached: DetachedOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a study from the database alone, without its file."""
+    with open_store(storage, read_only=False) as store:
+        _night(
+            store,
+            store.study(name),
+            until,
+            hours,
+            trials,
+            json=json,
+            detach=detach,
+            detached=detached,
+            new_night=new_night,
+        )
+
+
+def _night(
+    store: Store,
+    study: Study,
+    until: str | None,
+    hours: float | None,
+    trials: int | None,
+    *,
+    json: bool,
+    detach: bool,
+    detached: bool,
+    new_night: bool,
+) -> None:
+    from autotune.cli.deadline import deadline
+
+    now = datetime.now().astimezone()
+    # Without either option the night keeps the deadline it began with, or takes the study's own hours.
+    end = deadline(until, hours, now)
+    if detach:
+        _detach(store, study, end, trials, json=json, new_night=new_night)
+        return
+    result = _watched_night(store, study, end, trials, json=json, detached=detached, new_night=new_night)
+    _tell(store, study, result, json=json)
+
+
+def _watched_night(
+    store: Store,
+    study: Study,
+    end: datetime | None,
+    trials: int | None,
+    *,
+    json: bool,
+    detached: bool,
+    new_night: bool,
+) -> NightResult:
+    from autotune.cli.progress import watching
+    from autotune.runner.night import run_night
+    from autotune.runner.notices import Said
+
+    screen: Screen = "nothing" if detached else "panel" if sys.stdout.isatty() and not json else "lines"
+    log = log_path(store, study.name)
+    with watching(log, screen) as watcher:
+        watcher(Said(level="info", text=f"study {study.name}, storage {store.shown}, log {log}"))
+        if end is not None:
+            watcher(Said(level="info", text=f"until {end.astimezone():%Y-%m-%d %H:%M %Z}"))
+        return run_night(
+            study,
+            store,
+            watcher=watcher,
+            deadline_s=None if end is None else end.timestamp(),
+            trials=trials,
+            new_night=new_night,
+        )
+
+
+def _detach(
+    store: Store, study: Study, end: datetime | None, trials: int | None, *, json: bool, new_night: bool
+) -> None:
+    from autotune.cli.detached import start_detached
+    from autotune.errors import BoardBusy
+    from autotune.runner.sittings import is_alive
+
+    sitting = store.sitting(study.name)
+    if sitting is not None and is_alive(sitting):
+        raise BoardBusy(
+            f"study {study.name} is already running: process {sitting.pid} on {sitting.host}",
+            hint=f"Watch it with `autotune status {study.name}`, end it with `autotune stop {study.name}`.",
+        )
+    log = log_path(store, study.name)
+    arguments = ["resume", study.name, "--detached"]
+    if end is not None:
+        arguments += ["--until", end.isoformat()]
+    if new_night:
+        arguments.append("--new-night")
+    if trials is not None:
+        arguments += ["--trials", str(trials)]
+    pid = start_detached(arguments, log, storage=store.url)
+    if json:
+        print_json({"study": study.name, "pid": pid, "log": str(log), "storage": store.shown})
+        return
+    print(f"The night of {study.name} goes on as process {pid}; this terminal is free.")
+    print(f"  watch   autotune status {study.name}    or    tail -f {log}")
+    print(f"  stop    autotune stop {study.name}")
+    print(f"  then    autotune compare {study.name}")
+
+
+def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> None:
+    """The outcome and, when there is one, the comparison. Raises BoardUnfit when the night could not be held."""
+    from autotune.errors import BoardUnfit
+    from autotune.measurement.comparison import compare
+    from autotune.report.comparison_page import comparison_json, comparison_page
+
+    name = study.name
+    log = store.log(name)
+    comparison = compare(study, log)
+    if json:
+        document: dict[str, Json] = {
+            "study": name,
+            "outcome": result.outcome,
+            "reason": result.reason,
+            "restored": list(result.restored),
+            "storage": store.shown,
+            "log": str(log_path(store, name)),
+            "comparison": comparison_json(study, log, comparison),
+        }
+        print_json(document)
+    elif any(arm.n for arm in comparison.arms):
+        print_page(comparison_page(study, log, comparison))
+    if result.outcome in ("refused", "systemic failure"):
+        raise BoardUnfit(
+            f"the night ended early ({result.outcome}): {result.reason}",
+            hint=f"The board is restored and everything measured is kept: autotune show {name}, autotune doctor.",
+        )
+    if result.outcome == "already complete":
+        say(
+            f"{name} was already complete; nothing was measured. Another night: autotune resume {name} --new-night"
+        )
+    if result.outcome == "stopped":
+        say(
+            f"stopped: {result.reason or 'as asked'}. The board is restored. Go on with: autotune resume {name}"
+        )
+
+
+def stop(
+    name: StudyName, *, wait: WaitOption = 15.0, storage: StorageOption = "", json: JsonOption = False
+) -> None:
+    """Ask a running night to stop after the sample in hand; it restores the board and keeps everything."""
+    from autotune.runner.sittings import is_alive
+
+    with open_store(storage, read_only=False) as store:
+        store.study(name)
+        sitting = store.sitting(name)
+        running = sitting is not None and is_alive(sitting)
+        if running:
+            store.request_stop(name)
+        until = time.monotonic() + wait
+        stopped = not running
+        while not stopped and time.monotonic() < until:
+            time.sleep(0.2)
+            sitting = store.sitting(name)
+            stopped = sitting is None or not is_alive(sitting)
+    if json:
+        print_json({"study": name, "was_running": running, "stopped": stopped})
+    elif not running:
+        print(f"Nothing is running study {name}; there is nothing to stop.")
+    elif stopped:
+        print(f"The night of {name} has ended and the board is restored. Go on with: autotune resume {name}")
+    else:
+        print(f"The night of {name} has been asked to stop; it ends after the sample in hand, then restores.")
+        print(f"  see   autotune status {name}")

@@ -1,0 +1,122 @@
+"""What reaches the user's screen: pages, one JSON document, chatter, and colours only on a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, TextIO, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from autotune.report.page import Page, Paragraph, Table
+
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
+]
+
+Json: TypeAlias = "str | int | float | bool | Mapping[str, Json] | Sequence[Json] | None"
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a command's help: example command lines, never re-wrapped."""
+    return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether this stream is a terminal that may show colours (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def say(text: str) -> None:
+    """A line of chatter on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def console() -> Console:
+    """A rich console on stdout; it follows NO_COLOR by itself."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def print_json(document: Mapping[str, Json]) -> None:
+    """One JSON document on stdout: one line for programs, indented for a person at a terminal."""
+    indent = 2 if sys.stdout.isatty() else None
+    print(json.dumps(_finite(document), indent=indent, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Json) -> Json:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(one) for one in value]
+    return value
+
+
+def print_page(page: Page) -> None:
+    """The page on stdout: rich tables on a terminal, plain text elsewhere."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(page.text())
+        return
+    from autotune.report.page import Table
+
+    screen = console()
+    for number, part in enumerate(page.parts):
+        if isinstance(part, Table):
+            if part.rows or part.note:
+                screen.print(*([""] if number else []), sep="", end="\n" if number else "")
+                _print_table(screen, part)
+        elif part.lines:
+            screen.print(*([""] if number else []), sep="", end="\n" if number else "")
+            _print_paragraph(screen, part)
+
+
+def _print_table(screen: Console, table: Table) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    from autotune.report.page import printable
+
+    if table.title:
+        screen.print(Text(printable(table.title), style="bold"))
+    if table.rows:
+        shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+        last = len(table.columns) - 1
+        for number, title in enumerate(table.columns):
+            shown.add_column(
+                title,
+                justify="right" if title in table.right else "left",
+                overflow="fold",
+                no_wrap=number != last and shutil.get_terminal_size().columns >= 100,
+            )
+        for row in table.rows:
+            shown.add_row(*(Text(printable(cell)) for cell in row))
+        screen.print(shown)
+    if table.note:
+        screen.print(Text(printable(table.note), style="dim"))
+
+
+def _print_paragraph(screen: Console, paragraph: Paragraph) -> None:
+    from rich.text import Text
+
+    from autotune.report.page import printable
+
+    style = {"plain": "", "headline": "bold", "good": "green", "warning": "yellow", "quiet": "dim"}[
+        paragraph.tone
+    ]
+    if paragraph.title:
+        screen.print(Text(printable(paragraph.title), style="bold"))
+    for line in paragraph.lines:
+        indent = "  " if paragraph.title else ""
+        screen.print(Text(indent + printable(line), style=style))

@@ -1,0 +1,129 @@
+"""Where things are: the state directory, a study's log file, and the files that a short name stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from autotune.errors import AutotuneError, UsageError
+
+if TYPE_CHECKING:
+    from autotune.definitions.shipped import ShippedKind
+    from autotune.experiment.study import Study
+    from autotune.storage.store import Store
+
+StorageOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        envvar="AUTOTUNE_STORAGE",
+        metavar="URL",
+        help="Database with the studies, as an SQLAlchemy URL. Default: SQLite in the state directory.",
+        show_default=False,
+    ),
+]
+
+
+def state_dir() -> Path:
+    """`$XDG_STATE_HOME/autotune`, by default `~/.local/state/autotune`."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
+    return root / "autotune"
+
+
+def storage_url(storage: str) -> str:
+    """The URL to open: what was asked for, or the default."""
+    from autotune.storage.store import default_url
+
+    return storage or default_url()
+
+
+def open_store(storage: str, *, read_only: bool = True) -> Store:
+    """The database, which must be there already: nothing is made, and nothing written when `read_only`."""
+    from autotune.storage.store import Store
+
+    return Store.open(storage_url(storage), create=False, read_only=read_only)
+
+
+def log_path(store: Store, study: str) -> Path:
+    """The study's log file: beside the database, or in the state directory when that is on a server."""
+    beside = state_dir() if store.path is None else store.path.parent
+    return beside / f"{study}.log"
+
+
+def definition_path(name: str, kind: ShippedKind) -> Path:
+    """The file that `name` stands for: a path, or the name of a shipped study or space."""
+    from autotune.definitions.shipped import shipped_dir
+
+    path = Path(name)
+    if name.endswith(".toml") or "/" in name:
+        return path
+    shipped = shipped_dir(kind)
+    if name in shipped_names(kind):
+        return shipped / f"{name}.toml"
+    noun = "study" if kind == "studies" else "space"
+    raise UsageError(
+        f"{name!r} is neither a file nor a shipped {noun}",
+        hint=f"Shipped: {', '.join(shipped_names(kind)) or 'none'}. A file of your own ends in .toml.",
+    )
+
+
+def shipped_names(kind: ShippedKind) -> list[str]:
+    """The shipped studies or spaces, without the hand-tuned sequences that stand beside the studies."""
+    import tomllib
+
+    from autotune.definitions.shipped import shipped_dir
+
+    mark = "workload" if kind == "studies" else "parameter"
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(shipped_dir(kind).glob("*.toml"))}
+    return [name for name, text in texts.items() if mark in tomllib.loads(text)]
+
+
+def study_file(name: str) -> Study:
+    """The study in this file or of this shipped name. Raises DefinitionError with every mistake."""
+    from autotune.definitions.study_file import read_study
+
+    return read_study(definition_path(name, "studies"))
+
+
+def complete_study_file(incomplete: str) -> list[str]:
+    """Shell completion: shipped studies and TOML files here."""
+    return _complete(incomplete, "studies")
+
+
+def _complete(incomplete: str, kind: ShippedKind) -> list[str]:
+    here = [str(path) for path in Path().glob(f"{incomplete}*") if path.suffix == ".toml" or path.is_dir()]
+    return [name for name in shipped_names(kind) if name.startswith(incomplete)] + here
+
+
+def complete_space_file(incomplete: str) -> list[str]:
+    """Shell completion: shipped spaces and TOML files here."""
+    return _complete(incomplete, "search_spaces")
+
+
+def complete_study_name(incomplete: str) -> list[str]:
+    """Shell completion: the studies in the default database; nothing when there is none."""
+    try:
+        with open_store(os.environ.get("AUTOTUNE_STORAGE", "")) as store:
+            return [name for name in store.names() if name.startswith(incomplete)]
+    except AutotuneError:
+        return []
+
+
+StudyFile: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A study file (.toml), or the name of a shipped study.",
+        autocompletion=complete_study_file,
+    ),
+]
+StudyName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of a study in the database.", autocompletion=complete_study_name
+    ),
+]

@@ -1,0 +1,138 @@
+"""What a study found: compare, show, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from autotune.cli.output import JsonOption, examples, print_json, print_page
+from autotune.cli.places import StorageOption, StudyName, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autotune.experiment.events import Event
+    from autotune.storage.store import Store
+
+TrialNumber: TypeAlias = Annotated[
+    int | None, typer.Argument(metavar="[TRIAL]", min=0, help="Show this trial instead of the overview.")
+]
+RawOption: TypeAlias = Annotated[
+    bool, typer.Option("--raw", help="With TRIAL: also the load generator's own output of each sample.")
+]
+NightOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--night", metavar="N", min=1, help="Compare this night instead of the last one."),
+]
+ToOption: TypeAlias = Annotated[
+    Path, typer.Option("--to", metavar="DIR", help="A new or empty directory for the files.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    panel = "Results"
+    app.command(
+        "compare",
+        rich_help_panel=panel,
+        epilog=examples("autotune compare quickstart", "autotune compare localhost --night 1 --json"),
+    )(compare)
+    app.command(
+        "show",
+        rich_help_panel=panel,
+        epilog=examples(
+            "autotune show quickstart", "autotune show quickstart 17", "autotune show quickstart 17 --raw"
+        ),
+    )(show)
+    app.command(
+        "export",
+        rich_help_panel=panel,
+        epilog=examples(
+            "autotune export quickstart --to tuned", "autotune export localhost --to /tmp/tuned --json"
+        ),
+    )(export)
+
+
+def compare(
+    name: StudyName, *, night: NightOption = None, storage: StorageOption = "", json: JsonOption = False
+) -> None:
+    """Compare stock, hand-tuned and automatic, with intervals, verdicts and every reason for doubt."""
+    from autotune.errors import UsageError
+    from autotune.measurement.comparison import compare as weigh
+    from autotune.report.changes import last_night
+    from autotune.report.comparison_page import comparison_json, comparison_page
+
+    with open_store(storage) as store:
+        study, log = store.study(name), store.log(name)
+    if last_night(log, night) is None:
+        raise UsageError(
+            f"{name} has no night {night}" if night else f"no night of {name} has begun yet",
+            hint=f"Try: autotune resume {name}",
+        )
+    found = weigh(study, log, night)
+    if json:
+        print_json(comparison_json(study, log, found))
+    else:
+        print_page(comparison_page(study, log, found))
+
+
+def show(
+    name: StudyName,
+    trial: TrialNumber = None,
+    *,
+    raw: RawOption = False,
+    storage: StorageOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Show a study (stages, best trials, failures with reasons, what was left out and why) or one of its trials."""
+    from autotune.errors import UsageError
+    from autotune.measurement.scores import trial_scores
+    from autotune.report import study_page as pages
+
+    if raw and trial is None:
+        raise UsageError("--raw needs a trial", hint=f"Try: autotune show {name} 1 --raw")
+    with open_store(storage) as store:
+        study, log = store.study(name), store.log(name)
+        if trial is not None and not pages.has_trial(log, trial):
+            raise UsageError(
+                f"{name} has no trial {trial}", hint=f"See which there are: autotune show {name}"
+            )
+        texts = _raw_texts(store, name, log, trial) if raw and trial is not None else None
+    scores = trial_scores(study, log)
+    if trial is None:
+        if json:
+            print_json(pages.study_json(study, log, scores))
+        else:
+            print_page(pages.study_page(study, log, scores))
+        return
+    if json:
+        print_json(pages.trial_json(study, log, scores, trial, texts))
+        return
+    print_page(pages.trial_page(study, log, scores, trial))
+    for place, text in (texts or {}).items():
+        print(f"\n--- {place}\n{text.rstrip()}")
+
+
+def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: JsonOption = False) -> None:
+    """Write the files that keep the automatic configuration: each line says what it replaces. Installs nothing."""
+    from autotune.report.export import export_files, write_files
+
+    with open_store(storage) as store:
+        study, log = store.study(name), store.log(name)
+    files = export_files(study, log)
+    written = write_files(to, files)
+    if json:
+        print_json({"study": name, "directory": str(to), "files": [str(path) for path in written]})
+        return
+    print(f"Written into {to}; nothing is installed:")
+    for path in written:
+        print(f"  {path}")
+    print(f"How to install and to undo it by hand: {to / 'PROVENANCE.md'}")
+
+
+def _raw_texts(store: Store, name: str, log: Sequence[Event], trial: int) -> dict[str, str]:
+    from autotune.report.page import printable
+    from autotune.report.study_page import trial_samples
+
+    return {event.key.text: printable(store.raw(name, event.key)) for event in trial_samples(log, trial)}

@@ -1,0 +1,300 @@
+"""Stock, hand-tuned and automatic side by side: the morning's answer, with every reason to doubt it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from autotune.experiment.events import AppliedStep, Doubt, Event
+from autotune.experiment.study import Study
+from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
+from autotune.report.page import Page, Paragraph, Part, Table
+from autotune.report.words import interval_text, percent_text, rate_text
+
+if TYPE_CHECKING:
+    from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
+
+_ARMS = ("stock", "hand-tuned", "automatic")
+
+
+def comparison_page(study: Study, log: Sequence[Event], comparison: Comparison) -> Page:
+    """The answer first, then the arms, the pairs, the steps, the settings, the doubts, and where to look next."""
+    begun = last_night(log, comparison.night)
+    stock = begun.stock if begun else {}
+    parts: list[Part] = [
+        Paragraph(lines=answer(study, comparison), tone="headline"),
+        Paragraph(lines=stamps(study, comparison), tone="warning"),
+        _arms_table(comparison),
+        _pairs_table(comparison),
+        _steps_table(comparison),
+    ]
+    for arm in comparison.arms:
+        if arm.name != "stock" and arm.n:
+            parts += changes_parts(f"{arm.name} changes", changes(study, stock, arm.configuration))
+    missing = _missing(begun.steps) if begun else ()
+    parts += [
+        Table(
+            title="Hand-tuned settings that could not be had here",
+            columns=("step", "setting", "why"),
+            rows=missing,
+        ),
+        _calibration_paragraph(comparison),
+        Paragraph(title="Not counted", lines=excluded_lines(comparison)),
+        Table(
+            title="Reasons for doubt",
+            columns=("doubt", "next"),
+            rows=tuple((one.text, one.next or "-") for one in comparison.doubts),
+        ),
+        Paragraph(title="Next", lines=_next(study, comparison)),
+    ]
+    return Page(parts=tuple(parts))
+
+
+def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) -> dict[str, Any]:
+    """The same as data. `settings` holds texts, and only what differs from stock; for stock, the values it replaces."""
+    begun = last_night(log, comparison.night)
+    stock = begun.stock if begun else {}
+    arms = {arm.name: arm for arm in comparison.arms}
+    settings = settings_by_id(study)
+    replaced = {
+        change.id
+        for arm in comparison.arms
+        if arm.name != "stock"
+        for change in changes(study, stock, arm.configuration)
+    }
+    missing = {step.number: step.missing for step in begun.steps} if begun else {}
+    document: dict[str, Any] = {
+        "study": study.name,
+        "night": comparison.night,
+        "answer": " ".join(answer(study, comparison)),
+    }
+    for name in _ARMS:
+        arm = arms.get(name)
+        made = () if arm is None else changes(study, stock, arm.configuration)
+        texts = {one.id: one.now for one in made}
+        if name == "stock":
+            texts = {id_: shown(settings, id_, stock[id_]) for id_ in sorted(replaced) if id_ in stock}
+        document[_key(name)] = _arm_json(arm, texts, [one.id for one in made if one.changes_service])
+    document["pairs"] = [_pair_json(pair) for pair in comparison.pairs]
+    document["steps"] = [
+        {
+            **_step_json(step),
+            "missing": [one.model_dump() for one in missing.get(step.number, ())],
+        }
+        for step in comparison.steps
+    ]
+    document["calibration"] = _calibration_json(comparison)
+    document["excluded"] = list(excluded_lines(comparison))
+    document["doubts"] = [one.model_dump() for one in comparison.doubts]
+    document["stamps"] = list(stamps(study, comparison))
+    return document
+
+
+def answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    """The morning's answer: automatic against stock, then against the expert's sequence."""
+    found = {(pair.a, pair.b): pair for pair in comparison.pairs if pair.n}
+    first = found.get(("automatic", "stock"))
+    if first is None:
+        return (
+            f"{study.name} has no finals yet, so there is no answer yet. Go on with: autotune resume {study.name}",
+        )
+    second = found.get(("automatic", "hand-tuned"))
+    return (_sentence(first),) if second is None else (_sentence(first), _sentence(second))
+
+
+def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    """What must stand on every copy of this result."""
+    found = []
+    if study.accept_noise:
+        calibration = comparison.calibration
+        noise = "" if calibration is None else f" (paired CV tonight: {calibration.paired_cv:.1%})"
+        found.append(f"ACCEPTED NOISE: this study measures even where the board is noisier than 5 %{noise}.")
+    if study.stock == "capstone":
+        found.append(
+            "STOCK = CAPSTONE: stock has sendfile off and 768 connections as in the text;"
+            " a gain over that is not a gain over your board."
+        )
+    return tuple(found)
+
+
+def excluded_lines(comparison: Comparison) -> tuple[str, ...]:
+    """What the gates kept out of the finals, one line each."""
+    return tuple(str(one) for one in comparison.excluded)
+
+
+def _sentence(pair: PairVerdict) -> str:
+    interval = f"95 % interval {percent_text(pair.low)} to {percent_text(pair.high)}, n = {pair.n}"
+    match pair.verdict:
+        case "faster" | "slower":
+            change = percent_text(pair.ratio).lstrip("+-")
+            return f"{pair.a} is {change} {pair.verdict} than {pair.b} ({interval})."
+        case "equivalent":
+            return f"{pair.a} and {pair.b} are equivalent: within 1 % of each other ({interval})."
+        case "same configuration":
+            return f"{pair.a} is the same configuration as {pair.b} (measured all the same: {interval})."
+        case _:
+            return (
+                f"No difference between {pair.a} and {pair.b} that this board could show tonight"
+                f" ({interval}; about {pair.smallest_visible_difference:.1%} would have shown)."
+            )
+
+
+def _arms_table(comparison: Comparison) -> Table:
+    return Table(
+        title="Finals: fresh, interleaved samples",
+        columns=("", "requests/s", "n", "worst run", "p10", "range", "p99", "requests per server CPU second"),
+        rows=tuple(
+            (
+                arm.name,
+                rate_text(arm.requests_per_s),
+                str(arm.n),
+                rate_text(arm.worst),
+                rate_text(arm.p10),
+                f"{arm.relative_range:.1%}",
+                f"{arm.latency_p99_s * 1000:.2f} ms",
+                rate_text(arm.requests_per_server_cpu_s),
+            )
+            for arm in comparison.arms
+            if arm.n
+        ),
+        right=frozenset(
+            {"requests/s", "n", "worst run", "p10", "range", "p99", "requests per server CPU second"}
+        ),
+    )
+
+
+def _pairs_table(comparison: Comparison) -> Table:
+    return Table(
+        title="Ratios of throughput",
+        columns=("pair", "ratio [95 % interval]", "change", "n", "verdict"),
+        rows=tuple(
+            (
+                f"{pair.a} / {pair.b}",
+                interval_text(pair.ratio, pair.low, pair.high),
+                percent_text(pair.ratio),
+                str(pair.n),
+                pair.verdict,
+            )
+            for pair in comparison.pairs
+            if pair.n
+        ),
+        right=frozenset({"n", "change"}),
+    )
+
+
+def _steps_table(comparison: Comparison) -> Table:
+    return Table(
+        title="The hand-tuned sequence, step by step (each step over the one before)",
+        columns=("step", "name", "here", "measured [95 % interval]", "n", "published"),
+        rows=tuple(
+            (
+                str(step.number),
+                step.name,
+                f"partial {step.applied} of {step.of}" if step.state == "partial" else step.state,
+                interval_text(step.ratio, step.low, step.high)
+                if step.ratio is not None and step.low is not None and step.high is not None and step.n
+                else "-",
+                str(step.n) if step.n else "-",
+                f"{percent_text(step.published)} published" if step.published else "-",
+            )
+            for step in comparison.steps
+        ),
+        right=frozenset({"step", "n"}),
+    )
+
+
+def _missing(steps: Sequence[AppliedStep]) -> tuple[tuple[str, ...], ...]:
+    return tuple((f"{step.number} {step.name}", one.id, one.reason) for step in steps for one in step.missing)
+
+
+def _calibration_paragraph(comparison: Comparison) -> Paragraph:
+    found = comparison.calibration
+    if found is None:
+        return Paragraph(lines=())
+    return Paragraph(
+        title="How well this board could see",
+        lines=(
+            f"stock against itself, {found.pairs} pairs: one run varies by {found.sigma_run:.1%}",
+            f"pairs vary by {found.paired_cv:.1%}, drift {found.drift_per_hour:+.1%} per hour: {found.verdict}",
+            f"smallest difference it could show: about {found.smallest_visible_difference:.1%}",
+        ),
+    )
+
+
+def _next(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    lines = [
+        f"autotune show {study.name}                    stages, best trials, failures, what was left out"
+    ]
+    if any(arm.name == "automatic" and arm.n for arm in comparison.arms):
+        lines.append(
+            f"autotune export {study.name} --to DIR         the files that keep the automatic configuration"
+        )
+    return tuple(lines)
+
+
+def _key(arm: str) -> str:
+    return arm.replace("-", "_")
+
+
+def _arm_json(arm: ArmSummary | None, settings: dict[str, str], changes_service: list[str]) -> dict[str, Any]:
+    if arm is None or not arm.n:
+        return {"requests_per_s": None, "settings": settings, "n": 0, "changes_service": changes_service}
+    return {
+        "requests_per_s": arm.requests_per_s,
+        "settings": settings,
+        "n": arm.n,
+        "changes_service": changes_service,
+        "worst": arm.worst,
+        "p10": arm.p10,
+        "relative_range": arm.relative_range,
+        "latency_p99_s": arm.latency_p99_s,
+        "requests_per_server_cpu_s": arm.requests_per_server_cpu_s,
+    }
+
+
+def _pair_json(pair: PairVerdict) -> dict[str, Any]:
+    return {
+        "a": _key(pair.a),
+        "b": _key(pair.b),
+        "ratio": pair.ratio,
+        "low": pair.low,
+        "high": pair.high,
+        "n": pair.n,
+        "verdict": pair.verdict,
+        "sign_low": pair.sign_low,
+        "sign_high": pair.sign_high,
+        "smallest_visible_difference": pair.smallest_visible_difference,
+    }
+
+
+def _step_json(step: StepGain) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "name": step.name,
+        "state": step.state,
+        "applied": step.applied,
+        "of": step.of,
+        "ratio": step.ratio,
+        "low": step.low,
+        "high": step.high,
+        "n": step.n,
+        "published": step.published,
+    }
+
+
+def _calibration_json(comparison: Comparison) -> dict[str, Any] | None:
+    found = comparison.calibration
+    if found is None:
+        return None
+    return {
+        "sigma_run": found.sigma_run,
+        "paired_cv": found.paired_cv,
+        "drift_per_hour": found.drift_per_hour,
+        "smallest_visible_difference": found.smallest_visible_difference,
+        "verdict": found.verdict,
+    }
+
+
+def doubt_lines(doubts: Sequence[Doubt]) -> tuple[str, ...]:
+    """Doubts with their next commands, one line each."""
+    return tuple(f"{one.text} ({one.next})" if one.next else one.text for one in doubts)

@@ -1,0 +1,109 @@
+"""A page of results: tables and paragraphs as data, and the same page as plain text.
+
+Made once here, shown twice: with colours on a terminal (cli), as plain text everywhere else.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Tone: TypeAlias = Literal["plain", "headline", "good", "warning", "quiet"]
+
+_INDENT = "  "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of texts under column titles. Columns whose title is in `right` are numbers and stand to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[str] = frozenset()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paragraph:
+    """Lines of text under an optional title; an empty paragraph is left out."""
+
+    lines: tuple[str, ...]
+    title: str = ""
+    tone: Tone = "plain"
+
+
+Part: TypeAlias = Table | Paragraph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Parts from top to bottom."""
+
+    parts: tuple[Part, ...]
+
+    def text(self, width: int = 110) -> str:
+        """The whole page as plain text, ending with a newline."""
+        blocks = [block for part in self.parts if (block := _part_text(part, width))]
+        return "\n\n".join(blocks) + "\n"
+
+
+def printable(text: str) -> str:
+    """The text with control characters made visible, so that no value can steer a terminal."""
+    return "".join(
+        char if char == "\n" or char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def _part_text(part: Part, width: int) -> str:
+    if isinstance(part, Table):
+        return printable(_table_text(part, width)) if part.rows or part.note else ""
+    if not part.lines:
+        return ""
+    indent = _INDENT if part.title else ""
+    lines = [part.title] if part.title else []
+    for line in part.lines:
+        lines += textwrap.wrap(
+            line,
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent + _INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return printable("\n".join(lines))
+
+
+def _table_text(table: Table, width: int) -> str:
+    rows = table.rows
+    widths = [
+        max([len(title), *(len(row[column]) for row in rows)]) for column, title in enumerate(table.columns)
+    ]
+    spare = width - len(_INDENT) - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    widths[-1] = min(widths[-1], max(spare, 30))
+    lines = [table.title] if table.title else []
+    if rows:
+        lines += _row_lines(table, table.columns, widths)
+        lines.append(_INDENT + "  ".join("-" * one for one in widths))
+        for row in rows:
+            lines += _row_lines(table, row, widths)
+    if table.note:
+        lines += textwrap.wrap(table.note, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    return "\n".join(lines)
+
+
+def _row_lines(table: Table, row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """One row; only the last column may run over several lines."""
+    *cells, last = row
+    wrapped = textwrap.wrap(last, widths[-1], break_on_hyphens=False) or [""]
+    fixed = [
+        cell.rjust(width) if title in table.right else cell.ljust(width)
+        for cell, width, title in zip(cells, widths, table.columns, strict=False)
+    ]
+    if table.columns[-1] in table.right:
+        wrapped = [line.rjust(widths[-1]) for line in wrapped]
+    start = _INDENT + "".join(cell + "  " for cell in fixed)
+    lines = [start + wrapped[0], *(" " * len(start) + line for line in wrapped[1:])]
+    return [line.rstrip() for line in lines]

@@ -1,0 +1,56 @@
+"""Numbers as a person reads them: ratios, percentages, durations, times."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def ratio_text(ratio: float) -> str:
+    """1.041x"""
+    return f"{ratio:.3f}x"
+
+
+def interval_text(ratio: float, low: float, high: float) -> str:
+    """1.041x [1.029, 1.054]"""
+    return f"{ratio_text(ratio)} [{low:.3f}, {high:.3f}]"
+
+
+def ratio_pm_text(ratio: float, pm: float | None) -> str:
+    """1.041x ±0.012; without the second part while the uncertainty isn't known."""
+    return ratio_text(ratio) if pm is None else f"{ratio_text(ratio)} ±{pm:.3f}"
+
+
+def percent_text(ratio: float, digits: int = 1) -> str:
+    """The ratio as a signed change: 1.041 is +4.1 %."""
+    change = round((ratio - 1) * 100, digits) or 0.0
+    return f"{change:+.{digits}f} %"
+
+
+def rate_text(requests_per_s: float) -> str:
+    """12,345; small rates keep a decimal."""
+    return f"{requests_per_s:,.0f}" if requests_per_s >= 100 else f"{requests_per_s:,.1f}"
+
+
+def duration_text(seconds: float) -> str:
+    """45 s, 12 min, 8 h 05 min"""
+    whole = max(0, round(seconds))
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def local_time_text(at: str) -> str:
+    """An event's UTC stamp as local time for people: 2026-05-01 23:04 CEST; anything else as it is."""
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return at
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def count_text(count: int, noun: str) -> str:
+    """1 sample, 2 samples"""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
