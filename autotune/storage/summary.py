@@ -1,0 +1,191 @@
+"""Where a study stands, read from the columns beside the events: fast with ten thousand samples."""
+
+from __future__ import annotations
+
+import bisect
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from autotune.storage.tables import EVENTS
+
+# A night beats before every sample, and a sample takes seconds to minutes.
+_SILENCE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """The process that runs a study now, or ran it when it died.
+
+    `started_at`: the process's own start time as its host tells it (field 22 of /proc/PID/stat), so that a process
+    number used again is not taken for it. `heartbeat`: ISO-8601 UTC.
+    """
+
+    pid: int
+    host: str
+    boot_id: str
+    started_at: str
+    heartbeat: str
+
+    @property
+    def is_beating(self) -> bool:
+        """Whether it has said so within ten minutes; all that can be known of a process on another host."""
+        silent = datetime.now(UTC) - datetime.fromisoformat(self.heartbeat)
+        return silent.total_seconds() < _SILENCE_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySummary:
+    """Where a study stands.
+
+    `best` is a ratio to stock: of the finals once there are any, else of the ranking's first, else the rough
+    drift-corrected ratio of the trial that looks best so far, which over-states. None: nothing to say yet.
+    `night` 0: none has begun. `outcome` "": the latest night is not over. `last_at` "": no event yet.
+    """
+
+    name: str
+    stage: str
+    night: int
+    samples: int
+    failures: int
+    trials: int
+    best: float | None
+    best_trial: int | None
+    deadline: str | None
+    outcome: str
+    sitting: Sitting | None
+    created: str
+    last_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the events' columns tell: a StudySummary without its name, its creation and its process."""
+
+    stage: str = "not begun"
+    night: int = 0
+    samples: int = 0
+    failures: int = 0
+    trials: int = 0
+    best: float | None = None
+    best_trial: int | None = None
+    deadline: str | None = None
+    outcome: str = ""
+    last_at: str = ""
+
+
+_COLUMNS = (
+    EVENTS.c.seq,
+    EVENTS.c.kind,
+    EVENTS.c.at,
+    EVENTS.c.night,
+    EVENTS.c.stage,
+    EVENTS.c.arm,
+    EVENTS.c.trial,
+    EVENTS.c.sample_key,
+    EVENTS.c.voids,
+    EVENTS.c.blame,
+    EVENTS.c.requests_per_s,
+)
+
+
+def standing(connection: Connection, study_id: int) -> Standing:
+    """Where the study with this id stands."""
+    rows = connection.execute(
+        sa.select(*_COLUMNS).where(EVENTS.c.study_id == study_id).order_by(EVENTS.c.seq)
+    ).all()
+    if not rows:
+        return Standing()
+    bodies = _bodies(connection, study_id, rows)
+    void = {row.voids for row in rows if row.voids is not None}
+    samples = [row for row in rows if row.kind == "sample" and row.sample_key not in void]
+    begun = bodies.get("night begun", {})
+    ended = bodies.get("night ended", {})
+    night = int(begun.get("night", 0))
+    outcome = str(ended.get("outcome", "")) if ended.get("night") == night else ""
+    best, best_trial = _best(samples, rows, bodies.get("ranking", {}), night)
+    return Standing(
+        stage=_stage(rows, bodies.get("ranking", {}), night, outcome),
+        night=night,
+        samples=len(samples),
+        failures=sum(row.kind == "failure" for row in rows),
+        trials=sum(row.kind == "proposal" for row in rows),
+        best=best,
+        best_trial=best_trial,
+        deadline=begun.get("deadline"),
+        outcome=outcome,
+        last_at=rows[-1].at,
+    )
+
+
+def _bodies(connection: Connection, study_id: int, rows: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    """The latest event of each kind that a column can't tell all about."""
+    latest = {row.kind: row.seq for row in rows if row.kind in ("night begun", "night ended", "ranking")}
+    found = connection.execute(
+        sa.select(EVENTS.c.kind, EVENTS.c.body).where(
+            EVENTS.c.study_id == study_id, EVENTS.c.seq.in_(latest.values())
+        )
+    )
+    return {row.kind: json.loads(row.body) for row in found}
+
+
+def _stage(rows: Sequence[Any], ranking: Mapping[str, Any], night: int, outcome: str) -> str:
+    if outcome:
+        return "ended"
+    for row in reversed(rows):
+        if row.night != night:
+            continue
+        if row.stage is not None:
+            return str(row.stage)
+        if row.kind == "ranking":
+            return "finals" if ranking.get("purpose") == "winner" else "finalists"
+        if row.kind == "proposal":
+            return "search"
+    return "calibration"
+
+
+def _best(
+    samples: Sequence[Any], rows: Sequence[Any], ranking: Mapping[str, Any], night: int
+) -> tuple[float | None, int | None]:
+    ranked: Sequence[int] = ranking.get("trials", ()) if ranking.get("night") == night else ()
+    finals: dict[str, list[float]] = defaultdict(list)
+    for row in samples:
+        if row.stage == "finals" and row.night == night and row.requests_per_s > 0:
+            finals[row.arm].append(math.log(row.requests_per_s))
+    if finals["automatic"] and finals["stock"]:
+        ratio = math.exp(fmean(finals["automatic"]) - fmean(finals["stock"]))
+        return ratio, ranked[0] if ranked else None
+    if ranked:
+        return math.exp(ranking["scores"][0]), ranked[0]
+    barred = {row.trial for row in rows if row.kind == "failure" and row.blame == "configuration"}
+    scores = {trial: fmean(found) for trial, found in _rough_scores(samples).items() if trial not in barred}
+    if not scores:
+        return None, None
+    first = max(scores, key=lambda trial: (scores[trial], -trial))
+    return math.exp(scores[first]), first
+
+
+def _rough_scores(samples: Sequence[Any]) -> dict[int, list[float]]:
+    """ln(trial / stock) of every sample of a trial, stock being drawn straight between its neighbours in the night."""
+    levels: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for row in samples:
+        if row.arm == "stock" and row.requests_per_s > 0:
+            levels[row.night].append((row.seq, math.log(row.requests_per_s)))
+    scores: dict[int, list[float]] = defaultdict(list)
+    for row in samples:
+        known = levels[row.night]
+        if row.arm != "trial" or row.requests_per_s <= 0 or not known:
+            continue
+        after = bisect.bisect(known, (row.seq, 0.0))
+        (left_seq, left), (right_seq, right) = known[max(0, after - 1)], known[min(after, len(known) - 1)]
+        share = (row.seq - left_seq) / (right_seq - left_seq) if right_seq != left_seq else 0.0
+        scores[row.trial].append(math.log(row.requests_per_s) - (left + share * (right - left)))
+    return scores
