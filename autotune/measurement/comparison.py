@@ -1,0 +1,310 @@
+"""Stock, hand-tuned and automatic against each other: the headline, from the finals' samples alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from autotune.experiment.events import Doubt, Event, Failure, Sample, Stage
+from autotune.experiment.study import Study
+from autotune.measurement.calibration import Calibration, calibration_of
+from autotune.measurement.doubts import comparison_doubts
+from autotune.measurement.intervals import Interval, trimmed_interval
+from autotune.measurement.logbook import Logbook, log_rate, read_log
+from autotune.measurement.planning import smallest_visible_difference
+from autotune.measurement.scores import UNSTABLE_FROM, UNSTABLE_TIMES
+from autotune.measurement.stages import chain, final_arms
+from autotune.measurement.verdicts import Verdict, judge
+from autotune.space.configuration import Configuration
+
+PAIRS = (("automatic", "hand-tuned"), ("automatic", "stock"), ("hand-tuned", "stock"))
+"""Fixed before any night, in the order in which they are told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSummary:
+    """One arm over the finals. Medians; `worst` run, 10th percentile and (max - min) / mean beside them.
+
+    Numbers are None while the finals hold none. `configuration` is what was asked for, `effective` what was in force
+    where that differs from stock. `trial` is the automatic one's number.
+    """
+
+    name: str
+    requests_per_s: float | None
+    n: int
+    worst: float | None
+    p10: float | None
+    relative_range: float | None
+    configuration: Configuration
+    effective: Configuration
+    latency_p99_s: float | None
+    requests_per_server_cpu_s: float | None
+    unstable: bool = False
+    trial: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairVerdict:
+    """a against b. `ratio` 1.05: a serves 5 % more. `low`, `high`: trimmed-t interval at the pair's own Holm `level`.
+
+    `sign_low`, `sign_high`: the median's exact 95 % interval. None where there are too few rounds for one.
+    """
+
+    a: str
+    b: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    n: int
+    verdict: Verdict
+    level: float
+    sign_low: float | None
+    sign_high: float | None
+    smallest_visible_difference: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepGain:
+    """A hand-tuned step against the distinct configuration before it, with a plain 95 % interval.
+
+    `ratio` None: the step changes nothing here ("already so", "not available"), or it was not measured.
+    """
+
+    number: int
+    name: str
+    state: Literal["full", "partial", "already so", "not available"]
+    applied: int
+    of: int
+    ratio: float | None
+    low: float | None
+    high: float | None
+    n: int
+    published: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    """One attempt that gave no number or doesn't count. `blame` void: declared so afterwards."""
+
+    key: str
+    arm: str
+    reason: str
+    blame: Literal["configuration", "environment", "void"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What a night says. `night` 0: none has begun. `complete`: every stage of it was done."""
+
+    study: str
+    night: int
+    complete: bool
+    arms: tuple[ArmSummary, ...]
+    pairs: tuple[PairVerdict, ...]
+    steps: tuple[StepGain, ...]
+    calibration: Calibration | None
+    excluded: tuple[Excluded, ...]
+    doubts: tuple[Doubt, ...]
+
+    def arm(self, name: str) -> ArmSummary | None:
+        return next((one for one in self.arms if one.name == name), None)
+
+    def pair(self, a: str, b: str) -> PairVerdict | None:
+        return next((one for one in self.pairs if (one.a, one.b) == (a, b)), None)
+
+
+def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Comparison:
+    """The comparison of one night: the one asked for, else the last that has finals, else the last that began."""
+    book = read_log(log)
+    asked = night if night is not None else _night(book)
+    if asked not in book.begun:
+        return Comparison(
+            study=study.name,
+            night=0,
+            complete=False,
+            arms=(),
+            pairs=(),
+            steps=(),
+            calibration=None,
+            excluded=(),
+            doubts=(
+                Doubt(code="no night", text="nothing has been measured yet", next="autotune run STUDY.toml"),
+            ),
+        )
+    seen = calibration_of(book, asked)
+    finals = _final_samples(book, asked)
+    arms = tuple(
+        _arm(book, asked, who, configuration, finals, seen) for who, configuration in _arms(book, asked)
+    )
+    pairs = _pairs(finals, arms, seen)
+    ended = book.ended.get(asked)
+    return Comparison(
+        study=study.name,
+        night=asked,
+        complete=ended is not None and ended.outcome == "complete",
+        arms=arms,
+        pairs=pairs,
+        steps=_steps(book, asked),
+        calibration=seen,
+        excluded=_excluded(book, asked),
+        doubts=comparison_doubts(
+            study, book, asked, unstable=tuple(arm.name for arm in arms if arm.unstable)
+        ),
+    )
+
+
+def _night(book: Logbook) -> int:
+    with_finals = [place[0] for place in book.slots if place[1] is Stage.FINALS]
+    return max(with_finals, default=book.night)
+
+
+def _arms(book: Logbook, night: int) -> list[tuple[str, Configuration]]:
+    return [(one.arm.text, one.configuration) for one in final_arms(book, night)]
+
+
+def _final_samples(book: Logbook, night: int) -> dict[int, dict[str, Sample]]:
+    """The finals' good samples: by round, then by arm."""
+    rounds: dict[int, dict[str, Sample]] = {}
+    for place, slot in book.slots.items():
+        if place[0] == night and place[1] is Stage.FINALS and slot.sample is not None:
+            rounds.setdefault(place[2], {})[slot.sample.arm.text] = slot.sample
+    return dict(sorted(rounds.items()))
+
+
+def _arm(
+    book: Logbook,
+    night: int,
+    name: str,
+    configuration: Configuration,
+    finals: dict[int, dict[str, Sample]],
+    seen: Calibration | None,
+) -> ArmSummary:
+    samples = [round_[name] for round_ in finals.values() if name in round_]
+    winner = book.winner(night)
+    trial = winner.number if winner is not None and name == "automatic" else None
+    if not samples:
+        return ArmSummary(
+            name=name,
+            requests_per_s=None,
+            n=0,
+            worst=None,
+            p10=None,
+            relative_range=None,
+            configuration=configuration,
+            effective=configuration.against(book.stock(night)),
+            latency_p99_s=None,
+            requests_per_server_cpu_s=None,
+            trial=trial,
+        )
+    rates = np.array([one.measurement.requests_per_s for one in samples])
+    spread = float((rates.max() - rates.min()) / rates.mean()) if rates.mean() > 0 else 0.0
+    limit = max(UNSTABLE_TIMES * seen.relative_range, UNSTABLE_FROM) if seen is not None else math.inf
+    return ArmSummary(
+        name=name,
+        requests_per_s=float(np.median(rates)),
+        n=len(samples),
+        worst=float(rates.min()),
+        p10=float(np.quantile(rates, 0.1)),
+        relative_range=spread,
+        configuration=configuration,
+        effective=samples[-1].effective,
+        latency_p99_s=float(np.median([one.measurement.latency_p99_s for one in samples])),
+        requests_per_server_cpu_s=float(
+            np.median([one.measurement.requests_per_server_cpu_s for one in samples])
+        ),
+        unstable=len(samples) > 1 and spread >= limit,
+        trial=trial,
+    )
+
+
+def _pairs(
+    finals: dict[int, dict[str, Sample]], arms: tuple[ArmSummary, ...], seen: Calibration | None
+) -> tuple[PairVerdict, ...]:
+    by_name = {arm.name: arm for arm in arms}
+    named = [(a, b) for a, b in PAIRS if a in by_name and b in by_name]
+    differences = [
+        [log_rate(one[a]) - log_rate(one[b]) for one in finals.values() if a in one and b in one]
+        for a, b in named
+    ]
+    if not any(differences):
+        return ()
+    same = [by_name[a].effective == by_name[b].effective for a, b in named]
+    verdicts = []
+    for (a, b), values, judged in zip(named, differences, judge(differences, same=same), strict=True):
+        sigma = seen.sigma_run if seen is not None else _run_sigma(values)
+        verdicts.append(
+            PairVerdict(
+                a=a,
+                b=b,
+                ratio=_ratio(judged.trimmed.center),
+                low=_ratio(judged.trimmed.low),
+                high=_ratio(judged.trimmed.high),
+                n=judged.trimmed.n,
+                verdict=judged.verdict,
+                level=judged.level,
+                sign_low=_ratio(judged.sign.low),
+                sign_high=_ratio(judged.sign.high),
+                smallest_visible_difference=smallest_visible_difference(sigma, len(values))
+                if len(values) >= 6
+                else None,
+            )
+        )
+    return tuple(verdicts)
+
+
+def _run_sigma(differences: Sequence[float]) -> float:
+    return float(np.std(differences, ddof=1)) / math.sqrt(2) if len(differences) > 1 else 0.0
+
+
+def _ratio(log_ratio: float) -> float | None:
+    return math.exp(log_ratio) if math.isfinite(log_ratio) else None
+
+
+def _steps(book: Logbook, night: int) -> tuple[StepGain, ...]:
+    begun = book.begun[night]
+    links = [number for number, _, _ in chain(begun)]
+    rates: dict[int, dict[int, float]] = {}
+    for place, slot in book.slots.items():
+        if place[0] == night and place[1] is Stage.SERIES and slot.sample is not None:
+            rates.setdefault(slot.sample.arm.number, {})[place[2]] = log_rate(slot.sample)
+    gains = []
+    for step in begun.steps:
+        gain: Interval | None = None
+        if step.number in links and step.number > 0:
+            before = rates.get(links[links.index(step.number) - 1], {})
+            own = rates.get(step.number, {})
+            gain = trimmed_interval([own[block] - before[block] for block in sorted(own) if block in before])
+        gains.append(
+            StepGain(
+                number=step.number,
+                name=step.name,
+                state=step.state,
+                applied=step.applied,
+                of=step.of,
+                ratio=_ratio(gain.center) if gain is not None else None,
+                low=_ratio(gain.low) if gain is not None else None,
+                high=_ratio(gain.high) if gain is not None else None,
+                n=gain.n if gain is not None else 0,
+                published=step.published,
+            )
+        )
+    return tuple(gains)
+
+
+def _excluded(book: Logbook, night: int) -> tuple[Excluded, ...]:
+    failed = [_excluded_failure(one) for one in book.failures if one.key.night == night]
+    arms = {slot.last.key.text: slot.last.arm.text for slot in book.slots.values()}
+    void = [
+        Excluded(key=one.key.text, arm=arms.get(one.key.text, ""), reason=one.reason, blame="void")
+        for one in book.voids
+        if one.key.night == night
+    ]
+    return (*failed, *void)
+
+
+def _excluded_failure(one: Failure) -> Excluded:
+    return Excluded(key=one.key.text, arm=one.arm.text, reason=f"{one.stage}: {one.reason}", blame=one.blame)
