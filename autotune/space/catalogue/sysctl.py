@@ -16,7 +16,7 @@ _IP = "Linux, Documentation/networking/ip-sysctl.rst"
 _VM = "Linux, Documentation/admin-guide/sysctl/vm.rst"
 _SCALING = "Linux, Documentation/networking/scaling.rst"
 
-_WRONG_PATH = "over loopback it shapes the loopback queue instead of a network card, so its best value would be for the wrong path"
+_WRONG_PATH = "it shapes loopback's own queue, so its best value would not be the one for a network card"
 _NO_CARD = "loopback has no network card that could be polled or paced"
 
 NETWORK_CORE = (

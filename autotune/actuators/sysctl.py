@@ -1,0 +1,55 @@
+"""Kernel values below /proc/sys: their files, their stock values, and what is to be written."""
+
+from __future__ import annotations
+
+from autotune.actuators.wording import kernel_text, kernel_value, safe_word
+from autotune.board.records import Reading, Write
+from autotune.errors import SettingUnsupported
+from autotune.space.setting import Setting
+from autotune.space.value import Value
+
+AVAILABLE_CONGESTION_CONTROL = "/proc/sys/net/ipv4/tcp_available_congestion_control"
+CONGESTION_CONTROL = "sysctl:net.ipv4.tcp_congestion_control"
+
+# Setting one of a pair turns the other off (Linux, Documentation/admin-guide/sysctl/vm.rst); 0 means "the other rules".
+_RIVALS = {
+    "sysctl:vm.dirty_ratio": "sysctl:vm.dirty_bytes",
+    "sysctl:vm.dirty_background_ratio": "sysctl:vm.dirty_background_bytes",
+}
+_EITHER = frozenset(_RIVALS) | frozenset(_RIVALS.values())
+
+
+def path_of(setting: Setting) -> str:
+    """The file of a key: dots are slashes."""
+    return "/proc/sys/" + "/".join(safe_word(setting, part) for part in setting.key.split("."))
+
+
+def stock_value(setting: Setting, text: str) -> Value:
+    """The value in a file's text. Raises ValueError when the setting can't hold it."""
+    value = kernel_value(setting, text)
+    return "unset" if setting.id in _EITHER and value == 0 else value
+
+
+def choices(setting: Setting, available: Reading | None) -> tuple[str, ...]:
+    """The words this kernel takes for a setting whose words depend on the board; () when any of its words may do."""
+    if setting.id != CONGESTION_CONTROL or available is None or available.text is None:
+        return ()
+    return tuple(sorted(available.text.split()))
+
+
+def write(setting: Setting, value: Value) -> Write | None:
+    """What puts the value in force; None when leaving the file as the board has it does. Raises SettingUnsupported."""
+    text = kernel_text(setting, value)
+    if text == "unset":
+        return None
+    return Write(path=path_of(setting), text=text)
+
+
+def refuse_rivals(values: dict[str, Value]) -> None:
+    """Raises SettingUnsupported when two values are chosen of which the kernel keeps only one."""
+    for one, other in _RIVALS.items():
+        if values.get(one, "unset") != "unset" and values.get(other, "unset") != "unset":
+            raise SettingUnsupported(
+                f"{one} and {other} can't both be set: the kernel turns the first off when the second is written",
+                hint="choose one of them",
+            )
