@@ -41,7 +41,7 @@ class Finished(Record):
     """Nothing more to do in this night."""
 
     night: int
-    outcome: Literal["complete", "refused", "systemic failure", "abandoned"]
+    outcome: Literal["complete", "refused", "systemic failure"]
     reason: str = ""
 
 

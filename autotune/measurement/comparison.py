@@ -29,20 +29,20 @@ PAIRS = (("automatic", "hand-tuned"), ("automatic", "stock"), ("hand-tuned", "st
 class ArmSummary:
     """One arm over the finals. Medians; `worst` run, 10th percentile and (max - min) / mean beside them.
 
-    Numbers are None while the finals hold none. `configuration` is what was asked for, `effective` what was in force
+    Numbers are nan while `n` is 0. `configuration` is what was asked for, `effective` what was in force
     where that differs from stock. `trial` is the automatic one's number.
     """
 
     name: str
-    requests_per_s: float | None
+    requests_per_s: float
     n: int
-    worst: float | None
-    p10: float | None
-    relative_range: float | None
+    worst: float
+    p10: float
+    relative_range: float
     configuration: Configuration
     effective: Configuration
-    latency_p99_s: float | None
-    requests_per_server_cpu_s: float | None
+    latency_p99_s: float
+    requests_per_server_cpu_s: float
     unstable: bool = False
     trial: int | None = None
 
@@ -51,20 +51,21 @@ class ArmSummary:
 class PairVerdict:
     """a against b. `ratio` 1.05: a serves 5 % more. `low`, `high`: trimmed-t interval at the pair's own Holm `level`.
 
-    `sign_low`, `sign_high`: the median's exact 95 % interval. None where there are too few rounds for one.
+    `sign_low`, `sign_high`: the median's exact 95 % interval, None with fewer than 6 rounds. Up to 6 rounds the
+    smallest visible difference is that of 6.
     """
 
     a: str
     b: str
-    ratio: float | None
-    low: float | None
-    high: float | None
+    ratio: float
+    low: float
+    high: float
     n: int
     verdict: Verdict
     level: float
     sign_low: float | None
     sign_high: float | None
-    smallest_visible_difference: float | None
+    smallest_visible_difference: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,9 @@ class Excluded:
     arm: str
     reason: str
     blame: Literal["configuration", "environment", "void"]
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.arm}), {self.blame}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,15 +193,15 @@ def _arm(
     if not samples:
         return ArmSummary(
             name=name,
-            requests_per_s=None,
+            requests_per_s=math.nan,
             n=0,
-            worst=None,
-            p10=None,
-            relative_range=None,
+            worst=math.nan,
+            p10=math.nan,
+            relative_range=math.nan,
             configuration=configuration,
             effective=configuration.against(book.stock(night)),
-            latency_p99_s=None,
-            requests_per_server_cpu_s=None,
+            latency_p99_s=math.nan,
+            requests_per_server_cpu_s=math.nan,
             trial=trial,
         )
     rates = np.array([one.measurement.requests_per_s for one in samples])
@@ -230,34 +234,32 @@ def _pairs(
         [log_rate(one[a]) - log_rate(one[b]) for one in finals.values() if a in one and b in one]
         for a, b in named
     ]
-    if not any(differences):
-        return ()
     same = [by_name[a].effective == by_name[b].effective for a, b in named]
     verdicts = []
     for (a, b), values, judged in zip(named, differences, judge(differences, same=same), strict=True):
+        if len(values) < 2:
+            continue
         sigma = seen.sigma_run if seen is not None else _run_sigma(values)
         verdicts.append(
             PairVerdict(
                 a=a,
                 b=b,
-                ratio=_ratio(judged.trimmed.center),
-                low=_ratio(judged.trimmed.low),
-                high=_ratio(judged.trimmed.high),
+                ratio=math.exp(judged.trimmed.center),
+                low=math.exp(judged.trimmed.low),
+                high=math.exp(judged.trimmed.high),
                 n=judged.trimmed.n,
                 verdict=judged.verdict,
                 level=judged.level,
                 sign_low=_ratio(judged.sign.low),
                 sign_high=_ratio(judged.sign.high),
-                smallest_visible_difference=smallest_visible_difference(sigma, len(values))
-                if len(values) >= 6
-                else None,
+                smallest_visible_difference=smallest_visible_difference(sigma, max(len(values), 6)),
             )
         )
     return tuple(verdicts)
 
 
 def _run_sigma(differences: Sequence[float]) -> float:
-    return float(np.std(differences, ddof=1)) / math.sqrt(2) if len(differences) > 1 else 0.0
+    return float(np.std(differences, ddof=1)) / math.sqrt(2)
 
 
 def _ratio(log_ratio: float) -> float | None:

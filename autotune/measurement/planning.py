@@ -100,13 +100,6 @@ def expected_samples(study: Study, log: Sequence[Event] = ()) -> dict[Stage, int
     return _samples(study, book, plan)
 
 
-def remaining_samples(study: Study, log: Sequence[Event]) -> int:
-    """About how many samples the night that began last still wants; 0 before its plan and after its end."""
-    book = read_log(log)
-    plan = book.plans.get(book.night)
-    return 0 if plan is None or book.night in book.ended else _remaining(study, book, plan)
-
-
 def plan_night(
     study: Study,
     log: Sequence[Event],

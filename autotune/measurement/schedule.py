@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from autotune.experiment.bench import AskPlan, AskRanking, Finished, Measure, NextStep
-from autotune.experiment.events import Event, Stage
+from autotune.experiment.events import Event, NightEnded, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import NOISE_LIMIT, calibration_of, first_stage_interval
 from autotune.measurement.logbook import Logbook, SlotState, read_log
@@ -33,7 +33,7 @@ def next_step(study: Study, log: Sequence[Event]) -> NextStep:
     night = book.tonight.night
     ended = book.ended.get(night)
     if ended is not None:
-        return Finished(night=night, outcome=ended.outcome, reason=ended.reason)
+        return _over(ended)
     if night not in book.plans:
         return AskPlan(night=night)
     return (
@@ -45,6 +45,13 @@ def next_step(study: Study, log: Sequence[Event]) -> NextStep:
         or _series_step(study, book)
         or Finished(night=night, outcome="complete")
     )
+
+
+def _over(ended: NightEnded) -> Finished:
+    """An ended night stays ended. (One abandoned for another was not completed: Finished has no word of its own.)"""
+    if ended.outcome == "abandoned":
+        return Finished(night=ended.night, outcome="systemic failure", reason=f"abandoned: {ended.reason}")
+    return Finished(night=ended.night, outcome=ended.outcome, reason=ended.reason)
 
 
 def _stock_failed(book: Logbook) -> Finished | None:
