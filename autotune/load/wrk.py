@@ -27,21 +27,6 @@ def load_order(workload: Workload, url: str, placement: CpuPlacement, marker: st
     )
 
 
-def workload_mistake(connections: int, threads: int) -> str:
-    """Why wrk can't hold this load, or "" when it can.
-
-    wrk opens floor(connections / threads) in each thread and prints the number it was asked for: `-t8 -c100` opens 96.
-    """
-    if threads < 1:
-        return f"wrk needs at least 1 thread, not {threads}"
-    if connections < threads:
-        return f"wrk needs at least one connection per thread: {connections} connections, {threads} threads"
-    if connections % threads:
-        opened = connections // threads * threads
-        return f"{connections} connections can't be shared evenly by {threads} threads: wrk would silently open {opened}"
-    return ""
-
-
 def raw_text(seen: LoadSeen) -> str:
     """Everything wrk printed, to be kept beside the sample and never parsed again."""
     parts = [_printed("warm-up", seen.warmup), _printed("measured run", seen.measured)]

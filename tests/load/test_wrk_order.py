@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from autotune.board.placement import CpuPlacement
-from autotune.experiment.study import Workload
-from autotune.load.wrk import load_order, new_marker, workload_mistake
+from autotune.experiment.study import Workload, workload_mistake
+from autotune.load.wrk import load_order, new_marker
 
 
 def test_an_order_carries_the_workload_and_the_generators_cpus() -> None:
