@@ -57,7 +57,7 @@ class Discovery:
             return ""
         reason = f"this board offers {', '.join(offered)}, not {value}"
         if id_ == sysctl.CONGESTION_CONTROL:
-            reason += f"; `modprobe tcp_{value}` before the night may add it"
+            reason += f"; `modprobe tcp_{value}` before the night may add it (in a container: on its host)"
         return reason
 
 
@@ -72,6 +72,8 @@ def paths_to_read(settings: Sequence[Setting], server: ManagedNginx) -> tuple[st
         server.base,
         posixpath.join(posixpath.dirname(server.base), "modules-enabled/*"),
         sysctl.AVAILABLE_CONGESTION_CONTROL,
+        sysctl.ALLOWED_CONGESTION_CONTROL,
+        sysctl.MACHINE_WIDE,
         _ONLINE_CPUS,
     ]
     return tuple(dict.fromkeys(paths))
@@ -160,8 +162,7 @@ def _kernel_stock(
         raise SettingUnsupported(f"this kernel has no {path} here ({why})")
     if setting.family == "thp":
         return thp.stock_value(setting, reading.text), thp.choices(reading)
-    offered = sysctl.choices(setting, readings.get(sysctl.AVAILABLE_CONGESTION_CONTROL))
-    return sysctl.stock_value(setting, reading.text), offered
+    return sysctl.stock_value(setting, reading.text), sysctl.choices(setting, readings)
 
 
 def _nginx_stock(

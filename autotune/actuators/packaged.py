@@ -8,6 +8,7 @@ because the tested nginx is started from another directory.
 from __future__ import annotations
 
 import posixpath
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,8 +43,12 @@ _FILES_OF_BASE = frozenset(
         "ssl_password_file",
         "ssl_session_ticket_key",
         "ssl_trusted_certificate",
-        "auth_basic_user_file",
     }
+)
+# What the agent starts no nginx with: it runs code, or leads out of the tested site.
+_NOT_STARTED = re.compile(
+    r"env|worker_rlimit_core|debug_points|master_process|ssl_engine|perl.*|lua_.*|.*_by_lua.*|js_.*"
+    r"|root|alias|dav_.*|mirror|.*_store|.*_cache_path|.*_pass|auth_basic.*"
 )
 _LOUD_ENOUGH = frozenset({"warn", "notice", "info", "debug"})
 
@@ -163,7 +168,7 @@ def packaged(base: str, readings: Mapping[str, Reading], build: NginxBuild) -> P
                 left_out.append("user: only root may change it")
             case name if name in _OURS:
                 pass
-            case name if name in _OTHER_SERVERS:
+            case name if name in _OTHER_SERVERS or _NOT_STARTED.fullmatch(name):
                 left_out.append(f"{name}: only the study's own site is served")
             case _:
                 main.append(directive)
@@ -199,10 +204,8 @@ def _http(
                 pass
             case name if name in _TEMP_PATHS:
                 pass
-            case name if name in _OTHER_SERVERS:
+            case name if name in _OTHER_SERVERS or _NOT_STARTED.fullmatch(name):
                 left_out.append(f"{name}: only the study's own site is served")
-            case name if name.endswith("_cache_path"):
-                left_out.append(f"{name}: that directory belongs to the board's own nginx")
             case name if name in _FILES_OF_BASE:
                 kept.append(Directive(name=name, args=(_below(base, directive), *directive.args[1:])))
             case _:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from autotune.actuators.wording import kernel_text, kernel_value, safe_word
 from autotune.board.records import Reading, Write
 from autotune.errors import SettingUnsupported
@@ -9,6 +11,9 @@ from autotune.space.setting import Setting
 from autotune.space.value import Value
 
 AVAILABLE_CONGESTION_CONTROL = "/proc/sys/net/ipv4/tcp_available_congestion_control"
+ALLOWED_CONGESTION_CONTROL = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+# Exists in the first network namespace only.
+MACHINE_WIDE = "/proc/sys/net/core/netdev_max_backlog"
 CONGESTION_CONTROL = "sysctl:net.ipv4.tcp_congestion_control"
 
 # Setting one of a pair turns the other off (Linux, Documentation/admin-guide/sysctl/vm.rst); 0 means "the other rules".
@@ -30,11 +35,17 @@ def stock_value(setting: Setting, text: str) -> Value:
     return "unset" if setting.id in _EITHER and value == 0 else value
 
 
-def choices(setting: Setting, available: Reading | None) -> tuple[str, ...]:
-    """The words this kernel takes for a setting whose words depend on the board; () when any of its words may do."""
-    if setting.id != CONGESTION_CONTROL or available is None or available.text is None:
+def choices(setting: Setting, readings: Mapping[str, Reading]) -> tuple[str, ...]:
+    """The words this kernel takes for a setting whose words depend on the board; () when any of its words may do.
+
+    Outside the first network namespace even root may choose only what is allowed to everyone.
+    """
+    if setting.id != CONGESTION_CONTROL:
         return ()
-    return tuple(sorted(available.text.split()))
+    available = _words(readings, AVAILABLE_CONGESTION_CONTROL)
+    if _words(readings, MACHINE_WIDE):
+        return tuple(sorted(available))
+    return tuple(sorted(available & (_words(readings, ALLOWED_CONGESTION_CONTROL) or available)))
 
 
 def write(setting: Setting, value: Value) -> Write | None:
@@ -43,6 +54,11 @@ def write(setting: Setting, value: Value) -> Write | None:
     if text == "unset":
         return None
     return Write(path=path_of(setting), text=text)
+
+
+def _words(readings: Mapping[str, Reading], path: str) -> set[str]:
+    reading = readings.get(path)
+    return set(((reading.text if reading else None) or "").split())
 
 
 def refuse_rivals(values: dict[str, Value]) -> None:

@@ -243,8 +243,8 @@ TCP = (
         id="sysctl:net.ipv4.tcp_congestion_control",
         kind=Kind.CHOICE,
         bites=_SOCKET,
-        why="Decides how fast to send; on a path without loss or delay its pacing is mostly work.",
-        effect="~/~/~",
+        why="Decides how fast to send; on a path without loss or delay pacing (bbr) is mostly work, over loopback too.",
+        effect="~/+-/~",
         source=_IP,
     ),
     Setting(
