@@ -48,5 +48,5 @@ class Configuration(Record):
         return Configuration.of({id_: value for id_, value in self.values if stock.get(id_) != value})
 
     def merged(self, later: Configuration) -> Configuration:
-        """This configuration with `later` laid over it."""
+        """The configuration that results when `later` is laid over this one."""
         return Configuration.of({**self.mapping, **later.mapping})

@@ -5,14 +5,15 @@
     nginx:worker_connections * nginx:worker_processes >= 1.2 * workload.connections
     sysctl:net.ipv4.tcp_rmem[2] <= 0.05 * board.memory_bytes
 
-Names are setting ids, `board.*` and `workload.*` facts; other bare words (on, off, unset, bbr) are texts. Sizes may
-carry a unit (64k). Operators: + - * / //, comparisons, and, or, not, min(), max(). Parsed by Python's own grammar
+Names are setting ids, `board.*` and `workload.*` facts; other bare words (on, off, unset, bbr) and whatever stands in
+quotes ("defer+madvise") are texts. Sizes may carry a unit (64k). Operators: + - * / //, comparisons, and, or, not, min(), max(). Parsed by Python's own grammar
 from a closed list of node types; nothing is ever evaluated as code.
 """
 
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +24,8 @@ from autotune.space.record import Record
 from autotune.space.value import Value, parse_size
 
 _TOKEN = re.compile(
-    r"(?P<id>[a-z][a-z0-9]*:[A-Za-z0-9_]+(?:[.\-/][A-Za-z0-9_]+)*)"
+    r"(?P<quoted>\"[^\"'\\]*\"|'[^\"'\\]*')"
+    r"|(?P<id>[a-z][a-z0-9]*:[A-Za-z0-9_]+(?:[.\-/][A-Za-z0-9_]+)*)"
     r"|(?P<fact>(?:board|workload)\.[a-z_]+)"
     r"|(?P<size>\b\d+[kKmMgG]\b)"
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
@@ -78,8 +80,9 @@ class Expression(Record):
                 return str(parse_size(text))
             if match.lastgroup == "word" and text in _KEYWORDS:
                 return text
-            if match.lastgroup == "word":
-                return repr(text)
+            if match.lastgroup in ("word", "quoted"):
+                # In brackets, so that two texts side by side are a mistake and not one long text.
+                return f"({text.strip(chr(34) + chr(39))!r})"
             name = f"name_{len(names)}"
             names[name] = text
             return name
@@ -102,6 +105,8 @@ class Expression(Record):
             case ast.Compare(ops=ops) if all(type(op) in _COMPARE for op in ops):
                 pass
             case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _FUNCTIONS:
+                if len(node.args) < 2:
+                    raise ValueError(f"{self.text!r}: {name}() takes two numbers or more")
                 for argument in node.args:
                     self._check(argument, depth + 1)
                 return
@@ -189,14 +194,18 @@ class Expression(Record):
 
     def holds(self, values: Mapping[str, Value]) -> bool:
         """Whether it is true for these values (ids and facts together). Raises Unanswerable."""
-        return bool(self._evaluate(self._tree, values))
+        return self._truth(self._evaluate(self._tree, values))
 
     def number(self, values: Mapping[str, Value]) -> float:
         """Its numeric value. Raises Unanswerable."""
-        result = self._evaluate(self._tree, values)
-        if isinstance(result, str):
-            raise Unanswerable(f"{self.text}: {result!r} is not a number")
-        return float(result)
+        result = self._arithmetic(self._evaluate(self._tree, values))
+        try:
+            number = float(result)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise Unanswerable(f"{self.text}: too large a number")
+        return number
 
     def excess(self, values: Mapping[str, Value]) -> float:
         """For a sampler: at most 0 when it holds, else how far the first broken comparison is off, relative."""
@@ -210,7 +219,8 @@ class Expression(Record):
         ):
             left = self._evaluate(tree.left, values)
             right = self._evaluate(tree.comparators[0], values)
-            return max(1e-9, abs(left - right) / max(abs(left), abs(right), 1.0))
+            relative: float = abs(left - right) / max(abs(left), abs(right), 1.0)
+            return max(1e-9, relative)
         return 1.0
 
     def _evaluate(self, node: ast.expr, values: Mapping[str, Value]) -> Any:
@@ -229,13 +239,13 @@ class Expression(Record):
                     raise Unanswerable(f"{self.text}: no element {index}")
                 return found[index]
             case ast.UnaryOp(op=ast.Not()):
-                return not self._evaluate(node.operand, values)
+                return not self._truth(self._evaluate(node.operand, values))
             case ast.UnaryOp():
                 return -self._arithmetic(self._evaluate(node.operand, values))
             case ast.BoolOp(op=ast.And()):
-                return all(self._evaluate(item, values) for item in node.values)
+                return all(self._truth(self._evaluate(item, values)) for item in node.values)
             case ast.BoolOp():
-                return any(self._evaluate(item, values) for item in node.values)
+                return any(self._truth(self._evaluate(item, values)) for item in node.values)
             case ast.BinOp():
                 left = self._arithmetic(self._evaluate(node.left, values))
                 right = self._arithmetic(self._evaluate(node.right, values))
@@ -243,6 +253,8 @@ class Expression(Record):
                     return _BINARY[type(node.op)](left, right)
                 except ZeroDivisionError:
                     raise Unanswerable(f"{self.text}: division by zero") from None
+                except OverflowError:
+                    raise Unanswerable(f"{self.text}: too large a number") from None
             case ast.Call(func=ast.Name(id=name)):
                 return _FUNCTIONS[name](
                     *(self._arithmetic(self._evaluate(item, values)) for item in node.args)
@@ -252,7 +264,7 @@ class Expression(Record):
                 for op, item in zip(node.ops, node.comparators, strict=True):
                     right = self._evaluate(item, values)
                     ordered = not isinstance(op, (ast.Eq, ast.NotEq))
-                    if ordered and (isinstance(left, str) or isinstance(right, str)):
+                    if ordered and (isinstance(left, (str, tuple)) or isinstance(right, (str, tuple))):
                         raise Unanswerable(f"{self.text}: {left!r} and {right!r} have no order")
                     if not _COMPARE[type(op)](left, right):
                         return False
@@ -260,6 +272,13 @@ class Expression(Record):
                 return True
             case _:
                 raise Unanswerable(self.text)
+
+    def _truth(self, value: Any) -> bool:
+        if isinstance(value, str):
+            if value not in ("on", "off"):
+                raise Unanswerable(f"{self.text}: {value!r} is neither on nor off")
+            return value == "on"
+        return bool(self._arithmetic(value))
 
     def _arithmetic(self, value: Any) -> Any:
         if isinstance(value, (str, tuple)):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from enum import StrEnum
+from typing import TypeGuard
 
 from autotune.space.record import Record
 from autotune.space.value import Value, parse_size, parse_time, size_text, value_text
@@ -21,6 +24,11 @@ class Kind(StrEnum):
     CPU_MASK = "cpu mask"
     VECTOR = "vector"
 
+
+MOST_CPUS = 1024
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,256}")
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?(e-?[0-9]{1,3})?")
 
 NUMERIC = frozenset({Kind.INTEGER, Kind.FLOAT, Kind.SIZE, Kind.TIME})
 
@@ -84,12 +92,14 @@ class Setting(Record):
                 if self.choices and value not in self.choices:
                     raise ValueError(f"{value!r} is not one of {', '.join(self.choices)}")
             case Kind.CPU_MASK:
-                if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                if not _is_whole(value) or not 0 <= value < 1 << MOST_CPUS:
                     raise ValueError(f"{value_text(value)!r} is not a CPU mask")
             case Kind.VECTOR:
                 if not isinstance(value, tuple) or len(value) != self.length:
                     raise ValueError(f"{value_text(value)!r} is not {self.length} numbers")
                 for item in value:
+                    if not _is_whole(item):
+                        raise ValueError(f"{item!r} is not a whole number")
                     self._check_number(item)
                 if any(left > right for left, right in itertools.pairwise(value)):
                     raise ValueError(f"{value_text(value)!r} must not decrease from left to right")
@@ -135,6 +145,8 @@ class Setting(Record):
         return self.show(limit if self.kind is Kind.FLOAT else int(limit))
 
     def _check_number(self, number: float) -> None:
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is not a number that can be set")
         if self.low is not None and number < self.low:
             raise ValueError(f"{self.show_limit(number)} is below the limit {self.show_limit(self.low)}")
         if self.high is not None and number > self.high:
@@ -150,27 +162,34 @@ class Setting(Record):
                 if isinstance(raw, bool):
                     return raw
             case Kind.CPU_MASK:
-                if isinstance(raw, str) and raw.lower().startswith("0x"):
+                if isinstance(raw, str) and _HEXADECIMAL.fullmatch(raw):
                     return int(raw, 16)
                 if isinstance(raw, int) and not isinstance(raw, bool):
                     return raw
-                if isinstance(raw, list) and all(isinstance(cpu, int) and 0 <= cpu < 1024 for cpu in raw):
-                    return sum(1 << cpu for cpu in set(raw))
+                if isinstance(raw, list) and all(_is_whole(cpu) and 0 <= cpu < MOST_CPUS for cpu in raw):
+                    return sum(1 << int(cpu) for cpu in set(raw))
             case Kind.VECTOR:
-                if isinstance(raw, str):
-                    raw = raw.split()
-                if isinstance(raw, (list, tuple)):
-                    return tuple(parse_size(item) if isinstance(item, str) else int(item) for item in raw)
+                items = raw.split() if isinstance(raw, str) else raw
+                if isinstance(items, (list, tuple)) and all(
+                    isinstance(one, str) or _is_whole(one) for one in items
+                ):
+                    return tuple(parse_size(one) if isinstance(one, str) else int(one) for one in items)
             case Kind.SIZE if isinstance(raw, str):
                 return parse_size(raw)
             case Kind.TIME if isinstance(raw, str):
                 return parse_time(raw, self.unit)
             case Kind.TIME if isinstance(raw, int) and not isinstance(raw, bool) and raw:
                 raise ValueError(f"the number {raw} has no unit")
-            case Kind.FLOAT if isinstance(raw, int) and not isinstance(raw, bool):
+            case Kind.FLOAT if _is_whole(raw) or (isinstance(raw, str) and _NUMBER.fullmatch(raw)):
                 return float(raw)
+            case Kind.INTEGER if isinstance(raw, str) and _WHOLE.fullmatch(raw):
+                return int(raw)
             case _:
                 pass
         if isinstance(raw, (bool, int, float, str)):
             return raw
         raise ValueError(f"{raw!r} can't be read as a {self.kind}")
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -7,12 +7,13 @@ A value is `bool` for on/off, `int` for whole numbers (sizes in bytes; times in 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import TypeAlias
 
 Value: TypeAlias = bool | int | float | str | tuple[int, ...]
 
-_SIZE = re.compile(r"^(\d+)\s*([kKmMgG]?)(?:i?[bB])?$")
-_TIME = re.compile(r"^(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)$")
+_SIZE = re.compile(r"^(\d+)\s*([kKmMgG]?)(?:i?[bB])?$", re.ASCII)
+_TIME = re.compile(r"^(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)$", re.ASCII)
 _SIZE_FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIME_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
@@ -32,8 +33,8 @@ def parse_time(text: str, unit: str) -> int:
     if match is None:
         message = f"{text!r} is not a time such as 500ms or 2s"
         raise ValueError(message)
-    exact = float(match[1]) * _TIME_US[match[2]] / _TIME_US[unit]
-    if exact != int(exact):
+    exact = Fraction(match[1]) * _TIME_US[match[2]] / _TIME_US[unit]
+    if exact.denominator != 1:
         message = f"{text!r} is not a whole number of {unit}"
         raise ValueError(message)
     return int(exact)
