@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autotune.experiment.events import AppliedStep, Doubt, Event
 from autotune.experiment.study import Study
+from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
+from autotune.measurement.verdicts import Verdict
 from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
 from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import interval_text, percent_text, rate_text
-
-if TYPE_CHECKING:
-    from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
 
 _ARMS = ("stock", "hand-tuned", "automatic")
 
@@ -54,7 +55,6 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
     """The same as data. `settings` holds texts, and only what differs from stock; for stock, the values it replaces."""
     begun = last_night(log, comparison.night)
     stock = begun.stock if begun else {}
-    arms = {arm.name: arm for arm in comparison.arms}
     settings = settings_by_id(study)
     replaced = {
         change.id
@@ -66,10 +66,11 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
     document: dict[str, Any] = {
         "study": study.name,
         "night": comparison.night,
+        "complete": comparison.complete,
         "answer": " ".join(answer(study, comparison)),
     }
     for name in _ARMS:
-        arm = arms.get(name)
+        arm = comparison.arm(name)
         made = () if arm is None else changes(study, stock, arm.configuration)
         texts = {one.id: one.now for one in made}
         if name == "stock":
@@ -92,14 +93,13 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
 
 def answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """The morning's answer: automatic against stock, then against the expert's sequence."""
-    found = {(pair.a, pair.b): pair for pair in comparison.pairs if pair.n}
-    first = found.get(("automatic", "stock"))
-    if first is None:
+    first = comparison.pair("automatic", "stock")
+    if first is None or not first.n:
         return (
             f"{study.name} has no finals yet, so there is no answer yet. Go on with: autotune resume {study.name}",
         )
-    second = found.get(("automatic", "hand-tuned"))
-    return (_sentence(first),) if second is None else (_sentence(first), _sentence(second))
+    second = comparison.pair("automatic", "hand-tuned")
+    return (_sentence(first),) if second is None or not second.n else (_sentence(first), _sentence(second))
 
 
 def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
     found = []
     if study.accept_noise:
         calibration = comparison.calibration
-        noise = "" if calibration is None else f" (paired CV tonight: {calibration.paired_cv:.1%})"
+        noise = "" if calibration is None else f" (pairs of tonight: {_share(calibration.paired_cv)})"
         found.append(f"ACCEPTED NOISE: this study measures even where the board is noisier than 5 %{noise}.")
     if study.stock == "capstone":
         found.append(
@@ -118,89 +118,102 @@ def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
 
 
 def excluded_lines(comparison: Comparison) -> tuple[str, ...]:
-    """What the gates kept out of the finals, one line each."""
-    return tuple(str(one) for one in comparison.excluded)
+    """What gave no number or doesn't count, and why: one line for each reason."""
+    found = Counter((one.arm, one.blame, one.reason) for one in comparison.excluded)
+    return tuple(
+        f"{count} x {arm} ({'declared void' if blame == 'void' else f'by the {blame}'}): {reason}"
+        for (arm, blame, reason), count in found.most_common()
+    )
 
 
 def _sentence(pair: PairVerdict) -> str:
     interval = f"95 % interval {percent_text(pair.low)} to {percent_text(pair.high)}, n = {pair.n}"
     match pair.verdict:
-        case "faster" | "slower":
+        case Verdict.FASTER | Verdict.SLOWER:
             change = percent_text(pair.ratio).lstrip("+-")
             return f"{pair.a} is {change} {pair.verdict} than {pair.b} ({interval})."
-        case "equivalent":
+        case Verdict.EQUIVALENT:
             return f"{pair.a} and {pair.b} are equivalent: within 1 % of each other ({interval})."
-        case "same configuration":
+        case Verdict.SAME:
             return f"{pair.a} is the same configuration as {pair.b} (measured all the same: {interval})."
-        case _:
+        case Verdict.UNDECIDED:
             return (
                 f"No difference between {pair.a} and {pair.b} that this board could show tonight"
-                f" ({interval}; about {pair.smallest_visible_difference:.1%} would have shown)."
+                f" ({interval}; about {_share(pair.smallest_visible_difference)} would have shown)."
             )
 
 
 def _arms_table(comparison: Comparison) -> Table:
+    numbers = ("requests/s", "n", "worst run", "p10", "range", "p99", "per server CPU second")
     return Table(
-        title="Finals: fresh, interleaved samples",
-        columns=("", "requests/s", "n", "worst run", "p10", "range", "p99", "requests per server CPU second"),
+        title="Finals: fresh, interleaved samples (medians)",
+        columns=("", *numbers),
         rows=tuple(
             (
-                arm.name,
+                arm.name + (", unstable" if arm.unstable else ""),
                 rate_text(arm.requests_per_s),
                 str(arm.n),
                 rate_text(arm.worst),
                 rate_text(arm.p10),
-                f"{arm.relative_range:.1%}",
+                _share(arm.relative_range),
                 f"{arm.latency_p99_s * 1000:.2f} ms",
                 rate_text(arm.requests_per_server_cpu_s),
             )
-            for arm in comparison.arms
+            for arm in sorted(comparison.arms, key=lambda one: _ARMS.index(one.name))
             if arm.n
         ),
-        right=frozenset(
-            {"requests/s", "n", "worst run", "p10", "range", "p99", "requests per server CPU second"}
-        ),
+        right=frozenset(numbers),
     )
 
 
 def _pairs_table(comparison: Comparison) -> Table:
     return Table(
         title="Ratios of throughput",
-        columns=("pair", "ratio [95 % interval]", "change", "n", "verdict"),
+        columns=("pair", "ratio [interval]", "change", "n", "verdict"),
         rows=tuple(
             (
                 f"{pair.a} / {pair.b}",
-                interval_text(pair.ratio, pair.low, pair.high),
+                ratio_interval(pair),
                 percent_text(pair.ratio),
                 str(pair.n),
-                pair.verdict,
+                str(pair.verdict),
             )
             for pair in comparison.pairs
             if pair.n
         ),
         right=frozenset({"n", "change"}),
+        note="Intervals hold at 95 % for all pairs together (Holm); a claim needs 1 % and the sign test's agreement.",
     )
+
+
+def ratio_interval(one: PairVerdict | StepGain) -> str:
+    """1.041x [1.029, 1.054], or a dash when there is no interval."""
+    if one.ratio is None or one.low is None or one.high is None:
+        return "-"
+    return interval_text(one.ratio, one.low, one.high)
 
 
 def _steps_table(comparison: Comparison) -> Table:
     return Table(
-        title="The hand-tuned sequence, step by step (each step over the one before)",
+        title="The hand-tuned sequence, each step over the one before",
         columns=("step", "name", "here", "measured [95 % interval]", "n", "published"),
         rows=tuple(
             (
                 str(step.number),
                 step.name,
                 f"partial {step.applied} of {step.of}" if step.state == "partial" else step.state,
-                interval_text(step.ratio, step.low, step.high)
-                if step.ratio is not None and step.low is not None and step.high is not None and step.n
-                else "-",
+                ratio_interval(step),
                 str(step.n) if step.n else "-",
-                f"{percent_text(step.published)} published" if step.published else "-",
+                f"published: {percent_text(step.published)}" if step.published else "-",
             )
             for step in comparison.steps
         ),
         right=frozenset({"step", "n"}),
     )
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:.1f} %"
 
 
 def _missing(steps: Sequence[AppliedStep]) -> tuple[tuple[str, ...], ...]:
@@ -214,9 +227,9 @@ def _calibration_paragraph(comparison: Comparison) -> Paragraph:
     return Paragraph(
         title="How well this board could see",
         lines=(
-            f"stock against itself, {found.pairs} pairs: one run varies by {found.sigma_run:.1%}",
-            f"pairs vary by {found.paired_cv:.1%}, drift {found.drift_per_hour:+.1%} per hour: {found.verdict}",
-            f"smallest difference it could show: about {found.smallest_visible_difference:.1%}",
+            f"stock against itself, {found.pairs} pairs: {found.verdict}",
+            f"one run varies by {_share(found.sigma_run)}, drift {found.drift_per_hour * 100:+.1f} % per hour",
+            f"smallest difference it could show: about {_share(found.smallest_visible_difference)}",
         ),
     )
 
@@ -237,7 +250,7 @@ def _key(arm: str) -> str:
 
 
 def _arm_json(arm: ArmSummary | None, settings: dict[str, str], changes_service: list[str]) -> dict[str, Any]:
-    if arm is None or not arm.n:
+    if arm is None:
         return {"requests_per_s": None, "settings": settings, "n": 0, "changes_service": changes_service}
     return {
         "requests_per_s": arm.requests_per_s,
@@ -249,6 +262,8 @@ def _arm_json(arm: ArmSummary | None, settings: dict[str, str], changes_service:
         "relative_range": arm.relative_range,
         "latency_p99_s": arm.latency_p99_s,
         "requests_per_server_cpu_s": arm.requests_per_server_cpu_s,
+        "unstable": arm.unstable,
+        "trial": arm.trial,
     }
 
 
@@ -260,7 +275,8 @@ def _pair_json(pair: PairVerdict) -> dict[str, Any]:
         "low": pair.low,
         "high": pair.high,
         "n": pair.n,
-        "verdict": pair.verdict,
+        "verdict": str(pair.verdict),
+        "level": pair.level,
         "sign_low": pair.sign_low,
         "sign_high": pair.sign_high,
         "smallest_visible_difference": pair.smallest_visible_difference,
@@ -283,16 +299,7 @@ def _step_json(step: StepGain) -> dict[str, Any]:
 
 
 def _calibration_json(comparison: Comparison) -> dict[str, Any] | None:
-    found = comparison.calibration
-    if found is None:
-        return None
-    return {
-        "sigma_run": found.sigma_run,
-        "paired_cv": found.paired_cv,
-        "drift_per_hour": found.drift_per_hour,
-        "smallest_visible_difference": found.smallest_visible_difference,
-        "verdict": found.verdict,
-    }
+    return None if comparison.calibration is None else dataclasses.asdict(comparison.calibration)
 
 
 def doubt_lines(doubts: Sequence[Doubt]) -> tuple[str, ...]:

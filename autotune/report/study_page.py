@@ -324,7 +324,7 @@ def _failures_table(log: Sequence[Event]) -> Table:
 
 def _trial_row(proposal: Proposal, scores: Mapping[int, TrialScore]) -> dict[str, Any]:
     score = scores.get(proposal.number)
-    known = score is not None and not score.failed
+    known = score is not None and not score.failed and score.n > 0
     return {
         "trial": proposal.number,
         "night": proposal.night,
@@ -342,7 +342,7 @@ def _score_text(score: TrialScore | None) -> str:
     if score is None:
         return "not measured yet"
     if score.failed:
-        return "failed"
+        return "failed: its configuration is not tried again"
     ratio = math.exp(score.score)
     text = f"{ratio_text(ratio)} of stock ({percent_text(ratio)}, n = {score.n}, search samples: no verdict)"
     return text + (", unstable" if score.unstable else "")
