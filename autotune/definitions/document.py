@@ -30,7 +30,8 @@ def read_document(path: Path, mistakes: Mistakes) -> Table:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        mistakes.add("", "", _syntax_problem(problem))
+        accepted = 'TOML, with texts, sizes and times in quotes: low = "64k"'
+        mistakes.add("", "", _syntax_problem(problem, text), accepted)
         mistakes.raise_if_any()
         raise
     except (RecursionError, ValueError):  # a number of thousands of digits, or arrays in arrays in arrays
@@ -79,14 +80,16 @@ def _text(path: Path, mistakes: Mistakes) -> str:
     return text
 
 
-def _syntax_problem(problem: tomllib.TOMLDecodeError) -> str:
+def _syntax_problem(problem: tomllib.TOMLDecodeError, text: str) -> str:
     message = str(problem)
     place = _PLACE.search(message)
     told = show_text(_PLACE.sub("", message))
-    where = place[1].removeprefix("at ") if place else "somewhere"
+    last_line = text.rpartition("\n")[2]
+    end = f"line {text.count(chr(10)) + 1}, column {len(last_line) + 1}"
+    where = place[1].removeprefix("at ") if place and place[1] != "at end of document" else end
     if _DUPLICATE.search(message):
         return f"{where}: the same key or table stands here a second time ({told})"
-    return f"{where}: not TOML: {told[:1].lower()}{told[1:]}"
+    return f"{where}: not TOML ({told[:1].lower()}{told[1:]})"
 
 
 def _refuse_unsafe(document: Mapping[str, object], mistakes: Mistakes) -> None:

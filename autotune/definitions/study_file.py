@@ -167,7 +167,7 @@ def _server(table: Table) -> ManagedNginx:
         "base",
         default="/etc/nginx/nginx.conf",
         pattern=_BASE,
-        accepted="an absolute path of letters, digits, dots, dashes and underscores, without ..",
+        accepted="an absolute path of letters, digits, dots, dashes and underscores, no part beginning with a dot",
         longest=200,
     )
     port = table.whole("port", 1024, 65535, default=8088)
@@ -182,7 +182,7 @@ def _server(table: Table) -> ManagedNginx:
         )
     for one, file in zip(tables, files, strict=False):
         others = [other.path for other in files if other is not file]
-        if file.path in others:
+        if file.path and file.path in others:
             one.refuse("path", "served twice", "a path of its own for each file")
         if file.path and any(other.startswith(file.path + "/") for other in others):
             one.refuse("path", "a directory of another file's path", "a path that no other begins with")

@@ -68,11 +68,11 @@ class Table:
                 )
 
     def suggestion(self, name: str, names: Iterable[str]) -> str:
-        """`, did you mean "x"?` or nothing."""
+        """` (did you mean "x"?)` or nothing."""
         if self.mistakes.full or len(name) > 100:
             return ""
         close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-        return f', did you mean "{close[0]}"?' if close else ""
+        return f' (did you mean "{close[0]}"?)' if close else ""
 
     def text(
         self,

@@ -1,0 +1,185 @@
+"""The shipped definitions are read, hold what they promise, and come along with checkout, wheel and copies."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autotune
+from autotune.definitions.sequence_file import read_sequence
+from autotune.definitions.shipped import copy_shipped, shipped_dir, shipped_files
+from autotune.definitions.space_file import read_space
+from autotune.definitions.study_file import read_study
+from autotune.errors import AutotuneError, UsageError
+from autotune.experiment.study import Study
+from autotune.space.catalogue import CATALOGUE
+from autotune.space.expression import Expression
+from autotune.space.search_space import SearchSpace
+from autotune.space.value import Value
+
+SPACES = sorted(shipped_dir("search_spaces").glob("*.toml"))
+STUDIES = [shipped_dir("studies") / f"{name}.toml" for name in ("quickstart", "localhost")]
+SEQUENCE = shipped_dir("studies") / "hand-tuned.toml"
+# A stock Debian board with two CPUs, as far as the rules of the spaces speak of it.
+TWO_CPUS: dict[str, Value] = {
+    "board.cpus": 2,
+    "board.server_cpus": 1,
+    "board.memory_bytes": 8 << 30,
+    "workload.connections": 32,
+    "workload.threads": 1,
+}
+STOCK: dict[str, Value] = {
+    "nginx:worker_processes": "auto",
+    "nginx:worker_connections": 768,
+    "nginx:listen.backlog": 511,
+    "sysctl:net.core.somaxconn": 4096,
+    "sysctl:net.ipv4.tcp_wmem": (4096, 16384, 4194304),
+    "sysctl:net.ipv4.tcp_rmem": (4096, 131072, 6291456),
+    "nginx:output_buffers.number": 2,
+    "nginx:output_buffers.size": 32768,
+    "sysctl:vm.dirty_ratio": 20,
+    "sysctl:vm.dirty_background_ratio": 10,
+    "nginx:sendfile_max_chunk": 2 << 20,
+    "nginx:keepalive_requests": 1000,
+    "nginx:open_file_cache": "off",
+    "nginx:access_log.buffer": "unset",
+    "sysctl:net.ipv4.tcp_notsent_lowat": 4294967295,
+    "thp:enabled": "madvise",
+}
+
+
+def every_expression(space: SearchSpace) -> list[Expression]:
+    conditions = [parameter.when for parameter in space.parameters if parameter.when]
+    return [
+        *conditions,
+        *(rule.expression for rule in space.rules),
+        *(one.expression for one in space.derived),
+    ]
+
+
+def test_all_that_is_shipped_is_known_to_these_tests() -> None:
+    assert {path.name for path in shipped_files()} == {path.name for path in [*SPACES, *STUDIES, SEQUENCE]}
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_a_shipped_space_is_read_and_its_ids_are_in_the_catalogue(path: Path) -> None:
+    space = read_space(path)
+    assert set(space.ids) <= set(CATALOGUE)
+    assert {id_ for expression in every_expression(space) for id_ in expression.ids} <= set(CATALOGUE)
+    assert all(len(parameter.why) > 30 for parameter in space.parameters)
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_the_usual_stock_keeps_every_rule_of_a_shipped_space(path: Path) -> None:
+    space = read_space(path)
+    nothing = space.complete({}, STOCK, TWO_CPUS)
+    assert space.broken_rules(nothing, STOCK, TWO_CPUS) == ()
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("id_", STOCK)
+def test_the_usual_stock_lies_within_a_shipped_space(path: Path, id_: str) -> None:
+    space = read_space(path)
+    if id_ in space.ids:
+        assert space.parameter(id_).reason_outside(STOCK[id_]) == ""
+
+
+def test_loopback_has_nothing_that_loopback_makes_pointless() -> None:
+    space = read_space(shipped_dir("search_spaces") / "loopback.toml")
+    assert [parameter.id for parameter in space.parameters if parameter.setting.loopback] == []
+    assert 20 <= len(space.parameters) <= 35
+
+
+def test_the_whole_host_is_a_superset_of_loopback() -> None:
+    loopback, host = (
+        read_space(shipped_dir("search_spaces") / name) for name in ("loopback.toml", "linux-host.toml")
+    )
+    assert set(loopback.ids) < set(host.ids)
+
+
+def test_the_sequence_has_the_published_eight_steps() -> None:
+    sequence = read_sequence(SEQUENCE)
+    published = [step.published for step in sequence.steps]
+    assert published == [1.256, 1.109, 1.054, 1.059, 1.025, 1.023, 1.015, 1.03]
+    assert [step.number for step in sequence.steps if step.unsupported] == [5, 6, 8]
+    assert sum(len(step.values) for step in sequence.steps) == 30
+    workers = {value.setting.id: value.value for value in sequence.steps[1].values}
+    assert workers["nginx:worker_processes"] == Expression(text="board.server_cpus")
+    assert workers["nginx:worker_cpu_affinity"] == "auto"
+    kernel = {value.setting.id: value.value for value in sequence.steps[3].values}
+    assert kernel["sysctl:net.ipv4.tcp_wmem"] == (4096, 65536, 67108864)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_shipped_study_survives_the_database(path: Path) -> None:
+    study = read_study(path)
+    again = Study.model_validate_json(study.model_dump_json())
+    assert again == study
+    assert again.fingerprint == study.fingerprint
+    assert study.name == path.stem
+
+
+def test_quickstart_takes_about_nine_minutes() -> None:
+    study = read_study(shipped_dir("studies") / "quickstart.toml")
+    budget = study.budget
+    assert budget.candidates is not None
+    samples = (
+        2 * budget.calibration_pairs
+        + budget.candidates
+        + budget.candidates // budget.reference_every
+        + 2 * budget.finalists * budget.finalist_pairs
+        + 3 * budget.finals_rounds
+        + 6 * budget.series_rounds
+    )
+    assert (2 * budget.calibration_pairs, budget.candidates, 3 * budget.finals_rounds) == (24, 40, 72)
+    assert samples * (study.workload.warmup_s + study.workload.duration_s + 0.3) < 10 * 60
+    assert study.accept_noise
+
+
+def test_copies_can_be_edited_and_read_on_their_own(tmp_path: Path) -> None:
+    copies = copy_shipped(tmp_path / "new" / "place")
+    assert {copy.name for copy in copies} == {path.name for path in shipped_files()}
+    loopback = tmp_path / "new" / "place" / "loopback.toml"
+    loopback.write_text('title = "mine"\n[parameter."nginx:sendfile"]\nwhy = "x"\n', encoding="utf-8")
+    study = read_study(tmp_path / "new" / "place" / "quickstart.toml")
+    assert study.space.title == "mine"
+
+
+def test_copying_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "quickstart.toml").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"already has quickstart\.toml; nothing has been copied"):
+        copy_shipped(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["quickstart.toml"]
+    assert (tmp_path / "quickstart.toml").read_text(encoding="utf-8") == "mine"
+
+
+def test_copying_onto_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match="can't copy to"):
+        copy_shipped(tmp_path / "file")
+
+
+def test_an_installed_package_finds_its_own_files(tmp_path: Path) -> None:
+    package = Path(autotune.__file__).parent
+    shutil.copytree(package, tmp_path / "autotune", ignore=shutil.ignore_patterns("__pycache__"))
+    for kind in ("search_spaces", "studies"):
+        shutil.copytree(package.parent / kind, tmp_path / "autotune" / "shipped" / kind)
+    program = (
+        "from autotune.definitions.shipped import shipped_dir\n"
+        "from autotune.definitions.study_file import read_study\n"
+        "print(shipped_dir('studies'), read_study(shipped_dir('studies') / 'quickstart.toml').name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(tmp_path / "autotune" / "shipped" / "studies"), "quickstart"]
+
+
+def test_a_package_without_its_files_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("autotune.definitions.shipped.__file__", str(tmp_path / "a" / "b" / "shipped.py"))
+    with pytest.raises(AutotuneError, match="has lost its studies directory"):
+        shipped_dir("studies")

@@ -1,0 +1,97 @@
+"""What a well-written study becomes, and that its limits are those of the records it becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autotune.definitions.study_file import CAPSTONE_STOCK, read_study
+from autotune.errors import DefinitionError
+from autotune.experiment.study import Budget, Placement, Study
+from autotune.space.catalogue import CATALOGUE
+from autotune.space.configuration import Configuration
+
+LEAST = """
+name = "least"
+space = "loopback.toml"
+hand_tuned = "hand-tuned.toml"
+{top}
+[server]
+[[server.file]]
+path = "/a.html"
+size = "1k"
+[workload]
+name = "static"
+path = "/a.html"
+connections = 32
+threads = 2
+[budget]
+{budget}
+"""
+
+
+def study_of(tmp_path: Path, *, top: str = "", budget: str = "") -> Study:
+    path = tmp_path / "least.toml"
+    path.write_text(LEAST.format(top=top, budget=budget), encoding="utf-8")
+    return read_study(path)
+
+
+def test_a_study_with_the_least_gets_the_usual_rest(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    assert study.board == "local"
+    assert study.budget == Budget()
+    assert (study.server.base, study.server.port) == ("/etc/nginx/nginx.conf", 8088)
+    assert (study.workload.warmup_s, study.workload.duration_s) == (5, 15)
+    assert study.workload.placement is Placement.PINNED
+    assert study.stock_overrides == Configuration()
+    assert not study.change_service
+
+
+def test_the_capstones_stock_comes_with_its_two_values(tmp_path: Path) -> None:
+    study = study_of(tmp_path, top='stock = "capstone"')
+    assert study.stock_overrides.mapping == {"nginx:sendfile": False, "nginx:worker_connections": 768}
+    for id_, value in CAPSTONE_STOCK.values:
+        CATALOGUE[id_].check(value)
+
+
+def test_a_space_beside_the_study_comes_before_the_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "loopback.toml").write_text(
+        'title = "mine"\n[parameter."nginx:sendfile"]\nwhy = "x"\n', encoding="utf-8"
+    )
+    assert study_of(tmp_path).space.title == "mine"
+
+
+def test_the_title_does_not_count_but_the_seed_does(tmp_path: Path) -> None:
+    plain = study_of(tmp_path).fingerprint
+    assert study_of(tmp_path, top='title = "another"').fingerprint == plain
+    assert study_of(tmp_path, top="seed = 2").fingerprint != plain
+
+
+@pytest.mark.parametrize(
+    ("key", "low", "high", "step"),
+    [
+        ("calibration_pairs", 6, 200, 1),
+        ("candidates", 1, 10_000, 1),
+        ("reference_every", 2, 50, 1),
+        ("finalists", 1, 20, 1),
+        ("finalist_pairs", 1, 50, 1),
+        ("finals_rounds", 12, 300, 3),
+        ("series_rounds", 0, 100, 1),
+    ],
+)
+def test_the_budget_has_the_limits_of_its_record(
+    tmp_path: Path, key: str, low: int, high: int, step: int
+) -> None:
+    for value in (low, high):
+        assert getattr(study_of(tmp_path, budget=f"{key} = {value}").budget, key) == value
+    for value in (low - step, high + step):
+        with pytest.raises(DefinitionError, match=f"budget.{key} = {value}: (below|above) the limit"):
+            study_of(tmp_path, budget=f"{key} = {value}")
+        with pytest.raises(ValueError, match=key):
+            Budget.model_validate({key: value})
+
+
+def test_durations_of_the_budget(tmp_path: Path) -> None:
+    budget = study_of(tmp_path, budget='hours = 7.5\nlease = "2m"').budget
+    assert (budget.hours, budget.lease_s) == (7.5, 120)
