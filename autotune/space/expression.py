@@ -16,6 +16,7 @@ import ast
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -88,7 +89,9 @@ class Expression(Record):
             return name
 
         try:
-            return ast.parse(_TOKEN.sub(stand_in, self.text), mode="eval").body
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # what Python only frowns at (1or 2) is refused, not printed
+                return ast.parse(_TOKEN.sub(stand_in, self.text), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise ValueError(f"{self.text!r} can't be read as an expression") from None
 
@@ -96,7 +99,9 @@ class Expression(Record):
         if depth > _DEEPEST:
             raise ValueError(f"{self.text!r} is nested too deep")
         match node:
-            case ast.Constant(value=bool() | int() | float() | str()) | ast.Name():
+            case ast.Constant(value=bool() | int() | float() | str()):
+                return
+            case ast.Name(id=name) if name in self._names:
                 return
             case ast.BinOp(op=op) if type(op) in _BINARY:
                 pass

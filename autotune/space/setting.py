@@ -168,6 +168,8 @@ class Setting(Record):
                     return raw
                 if isinstance(raw, list) and all(_is_whole(cpu) and 0 <= cpu < MOST_CPUS for cpu in raw):
                     return sum(1 << int(cpu) for cpu in set(raw))
+                if isinstance(raw, str):
+                    raise ValueError(f"{raw!r} is not a number such as 0xf0")
             case Kind.VECTOR:
                 items = raw.split() if isinstance(raw, str) else raw
                 if isinstance(items, (list, tuple)) and all(
