@@ -106,7 +106,7 @@ def _span(table: Table, setting: Setting, *, may_be_one: bool) -> Span | None:
             table.refuse(
                 name,
                 "a word can't be the end of a range",
-                f"a number; words belong under special = [{value!r}]",
+                f'a number; words belong under special = ["{value}"]',
             )
         elif isinstance(value, (int, float)):
             ends.append(value)
