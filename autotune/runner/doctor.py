@@ -10,7 +10,7 @@ from autotune.board.connection import Connection, connect
 from autotune.board.placement import place, placement_doubts
 from autotune.board.records import BoardStatus
 from autotune.experiment.study import Study
-from autotune.runner.preflight import Need, describe, needs
+from autotune.runner.preflight import Need, describe, needs, service_changers
 from autotune.runner.session import read_board, settings_of
 from autotune.space.setting import Setting
 
@@ -44,13 +44,7 @@ def examine(study: Study) -> Examination:
         discovery = read_board(connection, study)
         found = (*needs(connection, study), *_of_status(status), *_of_placement(connection, study))
         board = _board(connection, study)
-    left_out = dict(discovery.missing)
-    if not study.change_service:
-        left_out |= {
-            one.id: "changes what is served, and the study does not say change_service = true"
-            for one in study.space.parameters
-            if one.setting.changes_service and one.id not in left_out
-        }
+    left_out = {**service_changers(study), **discovery.missing}
     return Examination(
         board=board,
         parameters=tuple(_state(setting, discovery, left_out) for setting in settings_of(study)),

@@ -152,21 +152,21 @@ def begin_night(
     Writes every usable kernel key back with its own value. Raises BoardUnfit when the frozen space isn't to be had.
     """
     study, stock = held.study, dict(held.discovery.stock)
-    missing = dict(held.discovery.missing) | _unwritable(held)
-    left_out = dict(missing)
-    if not study.change_service:
-        left_out |= {
-            one.id: "changes what is served, and the study does not say change_service = true"
-            for one in study.space.parameters
-            if one.setting.changes_service and one.id not in missing
-        }
+    unwritable = _unwritable(held)
+    missing = {**held.discovery.missing, **unwritable}
+    left_out = {**service_changers(study), **missing}
     stock = {id_: value for id_, value in stock.items() if id_ not in missing}
     space = study.space.without(left_out)
     if first is not None:
         _require_same_space(first, space.ids, left_out)
     if not space.parameters:
         raise BoardUnfit("nothing of this space can be tuned here", hint=f"see why: `autotune doctor {study.name}`")
-    steps = apply_sequence(study.hand_tuned, stock=stock, missing=missing, facts=held.facts)
+    steps = apply_sequence(
+        study.hand_tuned,
+        stock=stock,
+        refusal=lambda id_, value: unwritable.get(id_) or held.discovery.value_reason(id_, value),
+        facts=held.facts,
+    )
     hand_tuned = steps[-1].configuration if steps else Configuration()
     facts = held.connection.facts
     return NightBegun(
@@ -183,6 +183,17 @@ def begin_night(
         board=describe(facts),
         doubts=(*doubts, *placement_doubts(facts, study.workload.placement)),
     )
+
+
+def service_changers(study: Study) -> dict[str, str]:
+    """Parameters that would win by serving something else, with the reason why they are left out."""
+    if study.change_service:
+        return {}
+    return {
+        one.id: "changes what is served, and the study does not say change_service = true"
+        for one in study.space.parameters
+        if one.setting.changes_service
+    }
 
 
 def describe(facts: BoardFacts) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from autotune.experiment.events import AppliedStep
@@ -18,14 +18,14 @@ def apply_sequence(
     sequence: HandTunedSequence,
     *,
     stock: Mapping[str, Value],
-    missing: Mapping[str, str],
+    refusal: Callable[[str, Value], str],
     facts: Mapping[str, Value],
 ) -> tuple[AppliedStep, ...]:
-    """Every step with its cumulative configuration here. `missing` gives the reason for each setting not to be had."""
+    """Every step with its cumulative configuration here. `refusal` says why this board can't take a value, or ""."""
     steps = []
     so_far = Configuration()
     for step in sequence.steps:
-        chosen, lacking = _chosen(step, stock=stock, missing=missing, facts=facts)
+        chosen, lacking = _chosen(step, known={**stock, **facts}, refusal=refusal)
         before, so_far = so_far, so_far.merged(Configuration.of(chosen)).against(stock)
         asked = len(step.values) + len(step.unsupported)
         steps.append(
@@ -54,19 +54,21 @@ def _state(
 
 
 def _chosen(
-    step: HandTunedStep, *, stock: Mapping[str, Value], missing: Mapping[str, str], facts: Mapping[str, Value]
+    step: HandTunedStep, *, known: Mapping[str, Value], refusal: Callable[[str, Value], str]
 ) -> tuple[dict[str, Value], tuple[Dropped, ...]]:
     chosen: dict[str, Value] = {}
     lacking = [Dropped(id=item.id, reason=item.reason) for item in step.unsupported]
     for wanted in step.values:
         id_ = wanted.setting.id
-        if id_ in missing:
-            lacking.append(Dropped(id=id_, reason=missing[id_]))
-            continue
         try:
-            chosen[id_] = _resolved(wanted, {**stock, **facts})
+            value = _resolved(wanted, known)
         except (Unanswerable, ValueError) as problem:
             lacking.append(Dropped(id=id_, reason=str(problem)))
+            continue
+        if reason := refusal(id_, value):
+            lacking.append(Dropped(id=id_, reason=reason))
+        else:
+            chosen[id_] = value
     return chosen, tuple(lacking)
 
 

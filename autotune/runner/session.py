@@ -18,6 +18,7 @@ from autotune.board.placement import CpuPlacement, place
 from autotune.board.records import Begun, Ended, PutFile
 from autotune.errors import BoardBusy, BoardLeftChanged
 from autotune.experiment.study import ServedFile, Study
+from autotune.space.catalogue import CATALOGUE
 from autotune.space.setting import Setting
 from autotune.space.value import Value
 
@@ -26,8 +27,10 @@ GUARDIAN_PATIENCE_S = 20.0
 
 
 def settings_of(study: Study) -> tuple[Setting, ...]:
-    """Every setting the study could touch: its space, what it derives, the hand-tuned sequence, the stock overrides."""
+    """Every setting the study could touch or speak of: its space, what it derives, its rules, the sequence, the stock."""
     settings = {one.id: one.setting for one in study.space.parameters}
+    settings |= {one.id: one for one in study.space.context}
+    settings |= {id_: CATALOGUE[id_] for id_ in study.stock_overrides if id_ in CATALOGUE}
     settings |= {one.setting.id: one.setting for one in study.space.derived}
     settings |= {value.setting.id: value.setting for step in study.hand_tuned.steps for value in step.values}
     return tuple(settings.values())
