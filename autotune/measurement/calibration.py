@@ -23,6 +23,7 @@ class Calibration:
     """Stock against itself. Ratios are of the same thing, so the truth is 1.
 
     `sigma_run`: standard deviation of ln(requests/s) of one run; `paired_cv`: of the log ratio of a pair.
+    `drift_per_hour`: slope of ln(requests/s), 0 where it can't be told from noise.
     `low`, `high`: the 99.9 % interval of the (repeated, if it was) stage, None with too few pairs.
     `verdict` biased: that interval excludes 1. `false_alarm`: the plain 95 % one does, for the public record.
     """
@@ -103,12 +104,17 @@ def _deviation(values: Sequence[float]) -> float:
 
 
 def _drift_per_hour(book: Logbook, night: int) -> float:
-    """Least-squares slope of ln(requests/s) over time, per hour: 0.01 is one percent an hour."""
+    """Least-squares slope of ln(requests/s) over time, per hour: 0.01 is one percent an hour.
+
+    0 where it is within twice its standard error: minutes of samples make wild hourly figures out of noise.
+    """
     samples = [slot.sample for slot in book.of_stage(night, Stage.CALIBRATION) if slot.sample is not None]
     hours = [seconds_of(sample.at) / 3600 for sample in samples]
     rates = [log_rate(sample) for sample in samples]
     center, level = math.fsum(hours) / len(hours), math.fsum(rates) / len(rates)
     spread = math.fsum((hour - center) ** 2 for hour in hours)
-    if spread == 0:
+    if spread == 0 or len(samples) < 3:
         return 0.0
-    return math.fsum((h - center) * (r - level) for h, r in zip(hours, rates, strict=True)) / spread
+    slope = math.fsum((h - center) * (r - level) for h, r in zip(hours, rates, strict=True)) / spread
+    residuals = math.fsum((r - level - slope * (h - center)) ** 2 for h, r in zip(hours, rates, strict=True))
+    return slope if abs(slope) > 2 * math.sqrt(residuals / (len(samples) - 2) / spread) else 0.0
