@@ -44,9 +44,10 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def doctor(study: OptionalStudyFile = _USUAL_STUDY, *, json: JsonOption = False) -> None:
-    """Say what this board is, what can be tuned on it and what not and why, and what a night needs and lacks.
+    """Say what can be tuned here, and what a night lacks.
 
-    Changes nothing.
+    What this board is, which parameters of the space can be tuned on it, which not and why, what a night needs, each
+    with the next command. Changes nothing.
     """
     from autotune.runner.doctor import examine
 
@@ -78,7 +79,10 @@ def doctor(study: OptionalStudyFile = _USUAL_STUDY, *, json: JsonOption = False)
 
 
 def restore(*, board: BoardOption = "local", json: JsonOption = False) -> None:
-    """Put back whatever a tuner that died has left changed on the board. Needs no database; harmless at any time."""
+    """Put back what a dead tuner has left changed.
+
+    Needs no database. Harmless at any time; refuses while a tuner is at work.
+    """
     from autotune.runner.restoring import restore as put_back
 
     ended = put_back(board)

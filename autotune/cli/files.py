@@ -26,7 +26,7 @@ Directory: TypeAlias = Annotated[
 
 space = typer.Typer(
     no_args_is_help=True,
-    help="Look at a search space: what may vary, how far, and why.",
+    help="Show or check a search space.",
     epilog=examples("autotune space show loopback", "autotune space check my_space.toml"),
 )
 
@@ -51,7 +51,10 @@ def add_commands(app: typer.Typer) -> None:
 def plan(
     study: StudyFile, *, until: UntilOption = None, hours: HoursOption = None, json: JsonOption = False
 ) -> None:
-    """Say what a night would do: stages, samples, candidates, time, and the smallest difference it could show."""
+    """Say what a night would do, and what it could show.
+
+    Stages, samples, candidates, time, and the smallest difference. Touches no board.
+    """
     from autotune.cli.deadline import deadline, utc_text
     from autotune.report.plan_page import plan_json, plan_of, plan_page
 
@@ -66,7 +69,10 @@ def plan(
 
 
 def show(file: SpaceFile, *, json: JsonOption = False) -> None:
-    """Show a search space as tables: range, scale, special values, condition and reason of every parameter."""
+    """Show what may vary, how far, and why.
+
+    Range, scale, special values, condition and reason of every parameter; rules; derived settings.
+    """
     from autotune.definitions.space_file import read_space
     from autotune.report.space_page import space_json, space_page
 
@@ -78,7 +84,10 @@ def show(file: SpaceFile, *, json: JsonOption = False) -> None:
 
 
 def check(file: SpaceFile, *, json: JsonOption = False) -> None:
-    """Read a search space and say every mistake at once (exit code 3), or that it is right."""
+    """Read a search space and say every mistake in it.
+
+    All at once, with exit code 3; or that it is ok.
+    """
     from autotune.definitions.space_file import read_space
 
     path = definition_path(file, "search_spaces")
@@ -101,7 +110,7 @@ def check(file: SpaceFile, *, json: JsonOption = False) -> None:
 
 
 def init(directory: Directory, *, json: JsonOption = False) -> None:
-    """Copy the shipped studies and search spaces into a directory, to change them there."""
+    """Copy the shipped studies and spaces out, to edit them."""
     from autotune.definitions.shipped import copy_shipped
 
     copies = copy_shipped(directory)

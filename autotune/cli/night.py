@@ -93,9 +93,10 @@ def run(
     detached: DetachedOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a study's night; the same command again goes on where it stopped.
+    """Run a study's night; the same command again resumes.
 
     Everything measured is stored at once. Ctrl-C stops after the sample in hand and restores the board.
+    At the end the comparison is printed.
     """
     from autotune.storage.store import Store
 
@@ -127,7 +128,7 @@ def resume(
     detached: DetachedOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Go on with a study from the database alone, without its file."""
+    """Go on with a study from the database alone."""
     with open_store(storage, read_only=False) as store:
         _night(
             store,
@@ -267,7 +268,10 @@ def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> Non
 def stop(
     name: StudyName, *, wait: WaitOption = 15.0, storage: StorageOption = "", json: JsonOption = False
 ) -> None:
-    """Ask a running night to stop after the sample in hand; it restores the board and keeps everything."""
+    """Ask a running night to stop and restore the board.
+
+    It stops after the sample in hand and keeps everything measured.
+    """
     from autotune.runner.sittings import is_alive
 
     with open_store(storage, read_only=False) as store:

@@ -57,7 +57,10 @@ def add_commands(app: typer.Typer) -> None:
 def compare(
     name: StudyName, *, night: NightOption = None, storage: StorageOption = "", json: JsonOption = False
 ) -> None:
-    """Compare stock, hand-tuned and automatic, with intervals, verdicts and every reason for doubt."""
+    """Compare stock, hand-tuned and automatic.
+
+    With intervals, verdicts, the hand-tuned steps, what changed, and every reason for doubt.
+    """
     from autotune.errors import UsageError
     from autotune.measurement.comparison import compare as weigh
     from autotune.report.changes import last_night
@@ -85,7 +88,10 @@ def show(
     storage: StorageOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Show a study (stages, best trials, failures with reasons, what was left out and why) or one of its trials."""
+    """Show a study, or one of its trials.
+
+    Stages, best trials, failures with their reasons, what was left out and why; of a trial its settings and samples.
+    """
     from autotune.errors import UsageError
     from autotune.measurement.scores import trial_scores
     from autotune.report import study_page as pages
@@ -115,7 +121,10 @@ def show(
 
 
 def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: JsonOption = False) -> None:
-    """Write the files that keep the automatic configuration: each line says what it replaces. Installs nothing."""
+    """Write the files that keep the automatic configuration.
+
+    Each line says what it replaces. Nothing is installed; PROVENANCE.md says how to do that, and how to undo it.
+    """
     from autotune.report.export import export_files, write_files
 
     with open_store(storage) as store:
@@ -133,6 +142,6 @@ def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: 
 
 def _raw_texts(store: Store, name: str, log: Sequence[Event], trial: int) -> dict[str, str]:
     from autotune.report.page import printable
-    from autotune.report.study_page import trial_samples
+    from autotune.report.study_page import trial_keys
 
-    return {event.key.text: printable(store.raw(name, event.key)) for event in trial_samples(log, trial)}
+    return {key.text: printable(store.raw(name, key)) for key in trial_keys(log, trial)}

@@ -36,7 +36,10 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def status(name: OptionalStudyName = None, *, storage: StorageOption = "", json: JsonOption = False) -> None:
-    """Say where a study stands: stage, samples, best so far, deadline. Without NAME: the one that runs, or the latest."""
+    """Say where a study stands.
+
+    Stage, samples, best so far, deadline. Without NAME: the study that runs, or the latest.
+    """
     from autotune.errors import UsageError
 
     with open_store(storage) as store:

@@ -127,7 +127,7 @@ def excluded_lines(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _sentence(pair: PairVerdict) -> str:
-    interval = f"95 % interval {percent_text(pair.low)} to {percent_text(pair.high)}, n = {pair.n}"
+    interval = f"95 % interval {percent_text(pair.low).removesuffix(' %')} to {percent_text(pair.high)}, n = {pair.n}"
     match pair.verdict:
         case Verdict.FASTER | Verdict.SLOWER:
             change = percent_text(pair.ratio).lstrip("+-")

@@ -230,7 +230,10 @@ def _provenance(
         *_undo(files, configuration, begun.stock),
         "```",
         "",
-        "The undo commands hold the values that this board had when the night began.",
+        (
+            "The undo commands hold the values that this board had when the night began. For the kernel's values, removing"
+            " the files and rebooting does the same."
+        ),
         "",
     ]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from autotune.experiment.events import (
     Plan,
     Proposal,
     Sample,
+    SampleKey,
     Stage,
     Void,
 )
@@ -225,15 +226,24 @@ def trial_json(
         "settings": {change.id: change.now for change in changes(study, stock, proposal.configuration)},
         "samples": samples,
         "failures": [
-            {"key": event.key.text, "stage": event.stage, "blame": event.blame, "reason": event.reason}
+            {
+                "key": event.key.text,
+                "stage": event.stage,
+                "blame": event.blame,
+                "reason": event.reason,
+                **({} if raw is None else {"raw": raw.get(event.key.text, "")}),
+            }
             for event in log
             if isinstance(event, Failure) and _is_trial(event, number)
         ],
     }
 
 
-def trial_samples(log: Sequence[Event], number: int) -> tuple[Sample, ...]:
-    return tuple(_samples(log, number))
+def trial_keys(log: Sequence[Event], number: int) -> tuple[SampleKey, ...]:
+    """The places of everything that was measured, or failed, of this trial."""
+    return tuple(
+        event.key for event in log if isinstance(event, (Sample, Failure)) and _is_trial(event, number)
+    )
 
 
 def _proposals(log: Sequence[Event]) -> dict[int, Proposal]:
