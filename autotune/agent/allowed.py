@@ -1,0 +1,182 @@
+"""What the agent may read, write and run: lists in its own code, guarding against mistakes of whoever speaks to it.
+
+A path must match a pattern of the list, before and after following symbolic links, and no pattern of the deny list.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Dict, Mapping, Optional, Pattern, Tuple
+
+from autotune.agent.faults import Fault
+
+SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin", "/bin")
+PROGRAMS = ("nginx", "wrk")
+
+_PATH_CAP = 256
+_VALUE_CAP = 128
+_HOSTILE = re.compile(r"[^ -~]|[;{}$#\"'\\]")
+
+# Deny wins over everything below, and gives its reason.
+DENIED: Tuple[Tuple[Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), reason)
+    for pattern, reason in (
+        (r"/proc/sys/fs/.*", "a wrong fs.nr_open locks every login out"),
+        (r"/proc/sys/kernel/.*", "kernel.* is never touched"),
+        (r"/proc/sysrq-trigger", "it can stop the machine"),
+        (r"/proc/sys/net/ipv4/(tcp|udp)_mem", "it is global, in pages, and can starve every connection"),
+        (r"/proc/sys/net/ipv4/ip_forward.*", "writing it resets other settings of every interface"),
+        (
+            r"/proc/sys/net/ipv4/(conf|neigh|route|netfilter|vs)/.*",
+            "rp_filter and its like decide who can reach the board",
+        ),
+        (r"/proc/sys/net/ipv4/(icmp|igmp|cipso|fib|raw|udp)_.*", "it has nothing to do with serving"),
+        (
+            r"/proc/sys/net/ipv4/ip_(default_ttl|unprivileged_port_start|nonlocal_bind|dynaddr)",
+            "it changes who may do what",
+        ),
+        (r"/proc/sys/net/ipv4/(ping_group_range|fwmark_reflect)", "it changes who may do what"),
+        (
+            r"/proc/sys/net/ipv4/tcp_(fastopen_key|(available|allowed)_congestion_control|available_ulp)",
+            "not a tuning knob",
+        ),
+        (
+            r"/proc/sys/net/core/(bpf_jit_.*|xfrm_.*|netdev_rss_key|tstamp_allow_data|warnings)",
+            "not a tuning knob",
+        ),
+        (r"/proc/sys/vm/overcommit_.*", "it decides whether programs get memory at all"),
+        (r"/proc/sys/vm/(panic_on_oom|oom_.*)", "it decides who is killed when memory is short"),
+        (r"/proc/sys/vm/(drop_caches|compact_memory|stat_refresh)", "it is an action, not a setting"),
+        (
+            r"/proc/sys/vm/(nr_.*hugepages.*|hugetlb_.*|hugepages_treat_as_movable)",
+            "it takes memory away from everything else",
+        ),
+        (
+            r"/proc/sys/vm/(mmap_.*|legacy_va_layout|memfd_noexec|unprivileged_userfaultfd)",
+            "it weakens the machine's defences",
+        ),
+        (
+            r"/proc/sys/vm/(max_map_count|user_reserve_kbytes|admin_reserve_kbytes|lowmem_reserve_ratio)",
+            "it can lock the admin out",
+        ),
+        (r"/proc/sys/vm/memory_failure_.*", "it decides what happens on broken memory"),
+        (
+            r".*/(mtu|operstate|carrier|online|trip_point_.*|cur_state)",
+            "links, CPUs and thermal limits are never touched",
+        ),
+    )
+)
+
+_ONE = re.compile(r"0|[1-9][0-9]{0,18}")
+_SIGNED = re.compile(r"0|-?[1-9][0-9]{0,9}")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,15}")
+_SPECIAL_VALUES: Dict[str, Pattern[str]] = {
+    "/proc/sys/net/ipv4/tcp_congestion_control": _WORD,
+    "/proc/sys/net/core/default_qdisc": _WORD,
+    "/proc/sys/net/ipv4/tcp_adv_win_scale": _SIGNED,
+    "/sys/kernel/mm/transparent_hugepage/enabled": re.compile("always|madvise|never"),
+    "/sys/kernel/mm/transparent_hugepage/defrag": re.compile(r"always|defer|defer\+madvise|madvise|never"),
+}
+_VECTORS = {
+    "/proc/sys/net/ipv4/tcp_rmem": 3,
+    "/proc/sys/net/ipv4/tcp_wmem": 3,
+    "/proc/sys/net/ipv4/ip_local_port_range": 2,
+}
+# Lowering these drops connections of everything on the board.
+_NEVER_LOWERED = ("/proc/sys/net/ipv4/tcp_max_orphans", "/proc/sys/net/ipv4/tcp_max_tw_buckets")
+_MIN_FREE = "/proc/sys/vm/min_free_kbytes"
+
+_WRITABLE = re.compile(
+    r"/proc/sys/net/core/[a-z0-9_]+|/proc/sys/net/ipv4/[a-z0-9_]+|/proc/sys/vm/[a-z0-9_-]+"
+    r"|/sys/kernel/mm/transparent_hugepage/(enabled|defrag)"
+)
+_READABLE = re.compile(
+    r"/proc/sys/(net/core|net/ipv4|vm|fs)/[A-Za-z0-9_/-]+"
+    r"|/proc/sys/kernel/(random/boot_id|osrelease|hostname|sched_[a-z_]+|numa_balancing|pid_max)"
+    r"|/proc/(cpuinfo|meminfo|loadavg|stat|uptime|version|interrupts|softirqs|swaps|net/(softnet_stat|netstat|snmp|sockstat|route))"
+    r"|/proc/device-tree/model|/sys/firmware/devicetree/base/model"
+    r"|/sys/kernel/mm/transparent_hugepage/[A-Za-z0-9_/-]+"
+    r"|/sys/(devices|class/(net|thermal|devfreq|hwmon)|block)/[A-Za-z0-9_.:,@/-]+"
+    r"|/etc/nginx/[A-Za-z0-9_.@+/-]+|/usr/share/nginx/[A-Za-z0-9_.@+/-]+|(/etc|/usr/lib)/os-release"
+)
+_NGINX_TREES = ("/etc/nginx/", "/usr/share/nginx/")
+
+
+def check_readable(path: str) -> str:
+    """The real path behind `path`, if both may be read. Raises Fault."""
+    _check_plain(path)
+    real = os.path.realpath(path)
+    for one in (path, real):
+        if not _READABLE.fullmatch(one):
+            through = "" if one == path else f" (it leads to {one})"
+            raise Fault("refused", f"{path} is not on the agent's list of files to read{through}")
+    return real
+
+
+def is_nginx_file(path: str) -> bool:
+    """Whether the path belongs to nginx's packaged configuration, which root only takes from root."""
+    return path.startswith(_NGINX_TREES)
+
+
+def check_path(path: str) -> None:
+    """Raises Fault unless this kernel file may be written at all."""
+    _check_plain(path)
+    for one in (path, os.path.realpath(path)):
+        for pattern, reason in DENIED:
+            if pattern.fullmatch(one):
+                raise Fault("refused", f"{one} is never written: {reason}")
+        if not _WRITABLE.fullmatch(one):
+            through = "" if one == path else f" (it leads to {one})"
+            raise Fault("refused", f"{path} is not on the agent's list of files to write{through}")
+
+
+def check_write(path: str, text: str, *, memory_bytes: int, originals: Mapping[str, Optional[str]]) -> None:
+    """Raises Fault unless `text` may be written into `path`; `originals` are the values of the paths at capture."""
+    check_path(path)
+    if len(text) > _VALUE_CAP or _HOSTILE.search(text):
+        raise Fault("refused", f"{path}: {text[:60]!r} holds characters that no value has, or is too long")
+    length = _VECTORS.get(path)
+    if length:
+        _check_vector(path, text, length)
+    elif not _SPECIAL_VALUES.get(path, _ONE).fullmatch(text):
+        raise Fault("refused", f"{path}: {text!r} is not a value of this setting")
+    if path == _MIN_FREE and int(text) * 1024 > 0.05 * memory_bytes:
+        raise Fault("refused", f"{path}: {text} is more than 5 % of memory, which can stop the machine")
+    original = originals.get(path)
+    if path in _NEVER_LOWERED and original is not None and int(text) < int(original):
+        raise Fault("refused", f"{path}: {text} is below its original {original}, and it is never lowered")
+
+
+def _check_vector(path: str, text: str, length: int) -> None:
+    elements = text.split(" ")
+    if len(elements) != length or not all(_ONE.fullmatch(element) for element in elements):
+        raise Fault("refused", f"{path}: {text!r} is not {length} numbers with single spaces between")
+    numbers = [int(element) for element in elements]
+    if numbers != sorted(numbers):
+        raise Fault("refused", f"{path}: {text!r} decreases, which the kernel takes and nobody can mean")
+    if path.endswith("/ip_local_port_range") and (
+        numbers[0] < 1024 or numbers[1] > 65535 or numbers[1] - numbers[0] < 1000
+    ):
+        raise Fault("refused", f"{path}: {text!r} leaves fewer than 1000 ports, or takes those of services")
+
+
+def is_original(text: Optional[str]) -> bool:
+    """Whether a journaled original can have been read from a kernel file: one short printable line, or absent."""
+    return text is None or (len(text) <= 4096 and text.isascii() and text.isprintable())
+
+
+def _check_plain(path: str) -> None:
+    if len(path) > _PATH_CAP or _HOSTILE.search(path) or not path.startswith("/") or "/../" in path + "/":
+        raise Fault("refused", f"{path[:80]!r} is not a plain absolute path")
+
+
+def find_program(name: str) -> str:
+    """The absolute path of a program the agent may run, "" when it isn't installed. Raises Fault for any other program."""
+    if name not in PROGRAMS:
+        raise Fault("refused", f"{name[:40]!r} is not a program the agent runs")
+    for directory in SEARCH_PATH:
+        path = directory + "/" + name
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return ""

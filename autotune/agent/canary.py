@@ -1,0 +1,196 @@
+"""The canary: proof, after every switch, that it is our nginx that answers, as ordered, and with the right bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+from typing import Dict, Iterator, List, NamedTuple, Sequence
+
+from autotune.agent import processes, sockets
+from autotune.agent.counters import memory_bytes
+from autotune.agent.nginx import Refused, Server, grave_line
+from autotune.agent.protocol import UrlSeen, UrlTruth
+
+_ANSWER_WITHIN_S = 5.0
+_BODY_CAP = 256 << 20
+_HEADERS_CAP = 1 << 16
+_MEMORY_FLOOR_SHARE, _MEMORY_FLOOR_BYTES = 0.05, 200_000_000
+URL = re.compile(
+    r"http://(?P<host>\d{1,3}(?:\.\d{1,3}){3}):(?P<port>\d{1,5})(?P<path>/[A-Za-z0-9._~%/-]{0,200})"
+)
+
+
+class Answer(NamedTuple):
+    status: int
+    length: int
+    wire_bytes: int
+    sha256: str
+
+
+def prove(server: Server, *, workers: int, since: float, urls: Sequence[UrlTruth]) -> List[UrlSeen]:
+    """What each URL answered, when everything is as ordered; `since` is the boot-time second at which the switch began.
+
+    Raises Refused with the first thing that is not.
+    """
+    _prove_processes(server, workers, since)
+    _prove_listeners(server)
+    seen = [_prove_url(server, truth) for truth in urls]
+    available, total = memory_bytes()
+    floor = max(_MEMORY_FLOOR_SHARE * total, _MEMORY_FLOOR_BYTES)
+    if available < floor:
+        raise _refused(
+            f"{available / 1e6:.0f} MB of memory are available, fewer than the floor of {floor / 1e6:.0f} MB"
+        )
+    if grave := grave_line(server.error_log()):
+        raise _refused(grave)
+    return seen
+
+
+def _refused(reason: str) -> Refused:
+    return Refused("canary", reason, "configuration")
+
+
+def _prove_processes(server: Server, ordered: int, since: float) -> None:
+    if server.child.poll() is not None:
+        raise _refused(f"the master ended with exit code {server.child.exit_code}")
+    workers = server.workers()
+    if len(workers) != ordered:
+        raise _refused(f"{len(workers)} workers run, {ordered} were ordered")
+    for pid in workers:
+        stat = processes.read_stat(pid)
+        if stat is None:
+            raise _refused(f"worker {pid} ended right after the start")
+        if (stat.start + 1) * processes.TICK_S < since:
+            raise _refused(f"worker {pid} is older than this switch")
+        try:
+            where = os.sched_getaffinity(pid)
+        except ProcessLookupError:
+            raise _refused(f"worker {pid} ended right after the start") from None
+        if server.cpus and not where <= set(server.cpus):
+            raise _refused(
+                f"worker {pid} may run on CPUs {sorted(where)}, the server's are {sorted(server.cpus)}"
+            )
+
+
+def _prove_listeners(server: Server) -> None:
+    """Two masters with reuseport on one port both start without a word and share the requests."""
+    listening = sockets.listeners(server.address, server.port)
+    ours = sockets.owned_inodes(server.child.pid)
+    if not listening:
+        raise _refused(f"nobody listens on {server.address}:{server.port}")
+    others = [one for one in listening if one.inode not in ours]
+    if others:
+        reason = f"{sockets.owner_text(others)} listens on port {server.port} too and takes a share of the requests"
+        raise Refused("canary", reason, "environment")
+
+
+def _prove_url(server: Server, truth: UrlTruth) -> UrlSeen:
+    url = truth["url"]
+    found = URL.fullmatch(url)
+    assert found is not None  # checked with the order
+    try:
+        answer = get(found["host"], int(found["port"]), found["path"])
+    except (OSError, ValueError) as problem:
+        raise _refused(
+            f"GET {url}: {str(problem) or type(problem).__name__}; {grave_line(server.error_log())}"
+        ) from None
+    if truth["status"]:
+        if answer.status != truth["status"]:
+            raise _refused(f"GET {url}: status {answer.status}, stock answers {truth['status']}")
+        if answer.length != truth["length"]:
+            raise _refused(f"GET {url}: {answer.length} bytes, stock sends {truth['length']}")
+        if truth["sha256"] and answer.sha256 != truth["sha256"]:
+            raise _refused(
+                f"GET {url}: {answer.length} bytes as stock, but others (SHA-256 {answer.sha256[:12]}…)"
+            )
+    return {
+        "url": url,
+        "status": answer.status,
+        "length": answer.length,
+        "wire_bytes": answer.wire_bytes,
+        "sha256": answer.sha256,
+    }
+
+
+def get(host: str, port: int, path: str) -> Answer:
+    """A GET with the very words wrk uses. Raises OSError or ValueError."""
+    until = time.monotonic() + _ANSWER_WITHIN_S
+    with socket.create_connection((host, port), timeout=_ANSWER_WITHIN_S) as line:
+        line.sendall(
+            b"GET %s HTTP/1.1\r\nHost: %s:%d\r\n\r\n" % (path.encode("ascii"), host.encode("ascii"), port)
+        )
+        return _Response(line, until).read()
+
+
+class _Response:
+    def __init__(self, line: socket.socket, until: float) -> None:
+        self._line = line
+        self._until = until
+        self._data = b""
+        self._wire_bytes = 0
+
+    def read(self) -> Answer:
+        while b"\r\n\r\n" not in self._data:
+            if len(self._data) > _HEADERS_CAP or not self._more():
+                raise ValueError("an answer without an end of its headers")
+        head, _, self._data = self._data.partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        words = first.split(b" ", 2)
+        if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+            raise ValueError(f"not an HTTP answer: {first[:60]!r}")
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)
+        }
+        digest = hashlib.sha256()
+        length = 0
+        for piece in self._body(headers):
+            digest.update(piece)
+            length += len(piece)
+            if length > _BODY_CAP:
+                raise ValueError("an answer over 256 MiB")
+        # What is left over belongs to no answer of ours.
+        return Answer(int(words[1]), length, self._wire_bytes - len(self._data), digest.hexdigest())
+
+    def _body(self, headers: Dict[bytes, bytes]) -> Iterator[bytes]:
+        if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+            while True:
+                size = int(self._until_line_end().split(b";")[0], 16)
+                if size == 0:
+                    self._until_line_end()
+                    return
+                yield from self._exactly(size)
+                self._until_line_end()
+        elif b"content-length" in headers:
+            yield from self._exactly(int(headers[b"content-length"]))
+        else:
+            while self._data or self._more():
+                piece, self._data = self._data, b""
+                yield piece
+
+    def _exactly(self, size: int) -> Iterator[bytes]:
+        while size:
+            if not self._data and not self._more():
+                raise ValueError(f"the answer ends {size} bytes early")
+            piece, self._data = self._data[:size], self._data[size:]
+            size -= len(piece)
+            yield piece
+
+    def _until_line_end(self) -> bytes:
+        while b"\r\n" not in self._data:
+            if len(self._data) > _HEADERS_CAP or not self._more():
+                raise ValueError("a chunk without an end")
+        line, _, self._data = self._data.partition(b"\r\n")
+        return line
+
+    def _more(self) -> bool:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise ValueError(f"no whole answer within {_ANSWER_WITHIN_S:g} s")
+        self._line.settimeout(left)
+        piece = self._line.recv(1 << 16)
+        self._data += piece
+        self._wire_bytes += len(piece)
+        return bool(piece)

@@ -1,0 +1,183 @@
+"""The kernel's counters, which only grow, and its levels. One flat name each, so that they can be stored as they are.
+
+Counters: `tcpext.*`, `tcp.*`, `ip.*`; `softnet.processed|dropped|time_squeeze`; `cpuN.user_s|system_s|softirq_s|irq_s|iowait_s|steal_s|idle_s`;
+`ctxt`, `intr`, `forks`; `softirq.NET_RX` and its like; `wall_s` (a clock step shows as its difference from the run's length).
+Levels: `load1`, `mem_available`, `mem_total`, `time_wait`, `free_ports` (with a server's address), `temp_ZONE_c`, `khz_cpuN`,
+`cooling_NAME` (0: this cooling device does nothing).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Dict, Optional, Tuple
+
+from autotune.agent import sockets
+from autotune.agent.processes import TICK_S
+
+_CPU_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+_KEPT = {
+    "TcpExt": "tcpext",
+    "Tcp": "tcp",
+    "Ip": "ip",
+}
+# Fields of /proc/net/snmp that are levels or constants.
+_NOT_COUNTERS = {"RtoAlgorithm", "RtoMin", "RtoMax", "MaxConn", "CurrEstab", "Forwarding", "DefaultTTL"}
+_NAME = re.compile(r"[^a-z0-9]+")
+
+
+def counters() -> Dict[str, float]:
+    """Every counter since boot. What this kernel lacks is absent."""
+    found: Dict[str, float] = {"wall_s": time.time()}
+    for path in ("/proc/net/netstat", "/proc/net/snmp"):
+        found.update(_tables(path))
+    found.update(_softnet())
+    found.update(_stat())
+    lines = _lines("/proc/softirqs")
+    for line in lines[1:]:
+        name, _, numbers = line.partition(":")
+        found["softirq." + name.strip()] = float(sum(int(number) for number in numbers.split()))
+    return found
+
+
+def difference(before: Dict[str, float], after: Dict[str, float]) -> Dict[str, float]:
+    """What was counted in between, zeros left out: most of a hundred counters never move."""
+    return {
+        name: round(value - before[name], 6)
+        for name, value in after.items()
+        if name in before and value != before[name]
+    }
+
+
+def levels(server: Optional[Tuple[str, int]] = None) -> Dict[str, float]:
+    """The levels now; `server` is the address and port that free ports are counted towards."""
+    available, total = memory_bytes()
+    found: Dict[str, float] = {
+        "load1": float(_lines("/proc/loadavg")[0].split()[0]),
+        "mem_available": float(available),
+        "mem_total": float(total),
+    }
+    for line in _lines("/proc/net/sockstat"):
+        words = line.split()
+        if words[0] == "TCP:":
+            found["time_wait"] = float(words[words.index("tw") + 1])
+    if server is not None:
+        free = free_ports(*server)
+        if free is not None:
+            found["free_ports"] = float(free)
+    found.update(_heat())
+    return found
+
+
+def memory_bytes() -> Tuple[int, int]:
+    """(available, total)."""
+    found = {}
+    for line in _lines("/proc/meminfo"):
+        name, _, rest = line.partition(":")
+        if name in ("MemAvailable", "MemTotal"):
+            found[name] = int(rest.split()[0]) * 1024
+    return found.get("MemAvailable", 0), found.get("MemTotal", 0)
+
+
+def free_ports(address: str, port: int) -> Optional[int]:
+    """Local ports from which this server can still be reached: those of the range that no 4-tuple to it uses."""
+    lines = _lines("/proc/sys/net/ipv4/ip_local_port_range")
+    if not lines:
+        return None
+    low, high = (int(number) for number in lines[0].split())
+    try:
+        used = sockets.connections_to(address, port, any_state=True)
+    except OSError:
+        return None
+    return max(0, high - low + 1 - used)
+
+
+def _tables(path: str) -> Dict[str, float]:
+    """Pairs of lines: names, then numbers."""
+    found = {}
+    lines = _lines(path)
+    for names, numbers in zip(lines[::2], lines[1::2]):
+        table = names.partition(":")[0]
+        prefix = _KEPT.get(table)
+        if prefix is None:
+            continue
+        for name, number in zip(names.split()[1:], numbers.split()[1:]):
+            if name not in _NOT_COUNTERS:
+                found[f"{prefix}.{name}"] = float(number)
+    return found
+
+
+def _softnet() -> Dict[str, float]:
+    rows = [[int(word, 16) for word in line.split()[:3]] for line in _lines("/proc/net/softnet_stat")]
+    if not rows:
+        return {}
+    processed, dropped, squeezed = (float(sum(column)) for column in zip(*rows))
+    return {"softnet.processed": processed, "softnet.dropped": dropped, "softnet.time_squeeze": squeezed}
+
+
+def _stat() -> Dict[str, float]:
+    found: Dict[str, float] = {}
+    for line in _lines("/proc/stat"):
+        words = line.split()
+        if words[0].startswith("cpu") and words[0] != "cpu":
+            for field, ticks in zip(_CPU_FIELDS, words[1:]):
+                found[f"{words[0]}.{field}_s"] = int(ticks) * TICK_S
+        elif words[0] in ("ctxt", "intr"):
+            found[words[0]] = float(words[1])
+        elif words[0] == "processes":
+            found["forks"] = float(words[1])
+    return found
+
+
+def _heat() -> Dict[str, float]:
+    found: Dict[str, float] = {}
+    for zone in _listing("/sys/class/thermal"):
+        path = f"/sys/class/thermal/{zone}"
+        kind = _NAME.sub("_", "".join(_lines(path + "/type")).lower()).strip("_") or zone
+        if zone.startswith("thermal_zone"):
+            value = _number(path + "/temp")
+            if value is not None:
+                found[_unused(found, f"temp_{kind}", "_c")] = value / 1000
+        elif zone.startswith("cooling_device"):
+            value = _number(path + "/cur_state")
+            if value is not None:
+                found[_unused(found, f"cooling_{kind}", "")] = value
+    for cpu in _listing("/sys/devices/system/cpu"):
+        if cpu.startswith("cpu") and cpu[3:].isdigit():
+            value = _number(f"/sys/devices/system/cpu/{cpu}/cpufreq/scaling_cur_freq")
+            if value is not None:
+                found[f"khz_{cpu}"] = value
+    return found
+
+
+def _unused(found: Dict[str, float], name: str, end: str) -> str:
+    """Zones of one type get numbers: temp_soc_c, temp_soc_2_c."""
+    if name + end not in found:
+        return name + end
+    number = 2
+    while f"{name}_{number}{end}" in found:
+        number += 1
+    return f"{name}_{number}{end}"
+
+
+def _number(path: str) -> Optional[float]:
+    try:
+        return float(_lines(path)[0])
+    except (IndexError, ValueError):
+        return None
+
+
+def _listing(path: str) -> "list[str]":
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
+
+
+def _lines(path: str) -> "list[str]":
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,108 @@
+"""What this machine is: the answer to hello. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Dict
+
+from autotune.agent.allowed import PROGRAMS, find_program
+from autotune.agent.counters import memory_bytes
+from autotune.agent.places import Places
+from autotune.agent.protocol import PROTOCOL, HelloReply, Program
+from autotune.agent.restore import boot_id, netns
+
+_VERSION_ARGUMENT = {"nginx": "-V", "wrk": "-v"}
+_VERSION_CAP = 8192
+_VERSION_LINES = {"nginx": 40, "wrk": 1}
+
+
+def facts(places: Places) -> HelloReply:
+    system = os.uname()
+    return {
+        "protocol": PROTOCOL,
+        "python": sys.version.split()[0],
+        "uid": places.uid,
+        "hostname": system.nodename,
+        "kernel": system.release,
+        "machine": system.machine,
+        "boot_id": boot_id(),
+        "netns": netns(),
+        "cpus": sorted(os.sched_getaffinity(0)),
+        "memory_bytes": memory_bytes()[1],
+        "run_dir": places.run_dir,
+        "run_is_tmpfs": _file_system(places.run_dir) in ("tmpfs", "ramfs"),
+        "state_dir": places.state_dir,
+        "state_free_bytes": _free_bytes(places.state_dir),
+        "programs": programs(),
+        "model": _model(),
+        "clock": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def programs() -> Dict[str, Program]:
+    """Every program the agent may run, with its version text; path "" for one that isn't installed."""
+    return {name: _program(name) for name in PROGRAMS}
+
+
+def _program(name: str) -> Program:
+    path = find_program(name)
+    if not path:
+        return {"path": "", "version": ""}
+    try:
+        done = subprocess.run(
+            [path, _VERSION_ARGUMENT[name]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return {"path": path, "version": f"(no version to be had: {problem})"}
+    lines = done.stdout[:_VERSION_CAP].decode("utf-8", "replace").splitlines()
+    return {"path": path, "version": "\n".join(lines[: _VERSION_LINES[name]]).strip()}
+
+
+def _existing(path: str) -> str:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _free_bytes(path: str) -> int:
+    seen = os.statvfs(_existing(path))
+    return seen.f_bavail * seen.f_frsize
+
+
+def _file_system(path: str) -> str:
+    """The type of the file system that holds a path, or would hold it."""
+    real = os.path.realpath(_existing(path))
+    best, kind = "", ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            words = line.split()
+            point = words[4].replace("\\040", " ")
+            if (real + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best):
+                best, kind = point, words[words.index("-") + 1]
+    return kind
+
+
+def _model() -> str:
+    for path in ("/proc/device-tree/model", "/sys/firmware/devicetree/base/model"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read().strip("\0 \n")
+        except OSError:
+            continue
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() in ("model name", "Model", "Hardware"):
+                    return value.strip()
+    except OSError:
+        pass
+    return os.uname().machine

@@ -1,0 +1,363 @@
+"""A board under this agent's lock: from begin to end."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Callable, Dict, List, Optional, Tuple
+
+from autotune.agent import canary, load, nginx, nginx_conf, orders
+from autotune.agent.faults import Fault
+from autotune.agent.guardian import Guardian
+from autotune.agent.journal import Entry, Journal
+from autotune.agent.line import Line
+from autotune.agent.lock import Lock
+from autotune.agent.places import Places, make_own_dir, make_run_dir
+from autotune.agent.protocol import (
+    BeginReply,
+    CheckReply,
+    Effect,
+    EndReply,
+    LeftOver,
+    LoadReply,
+    Program,
+    SwitchReply,
+    UrlSeen,
+)
+from autotune.agent.restore import Undone, boot_id, netns, restore_from_journal
+from autotune.agent.settings import Settings
+
+
+class Held:
+    """What this agent holds. Every change goes through here, and none without a live guardian."""
+
+    def __init__(
+        self,
+        places: Places,
+        line: Line,
+        lock: Lock,
+        begin: Entry,
+        lease_s: float,
+        programs: Dict[str, Program],
+    ) -> None:
+        self._places = places
+        self._line = line
+        self._lock = lock
+        self._lease_s = lease_s
+        self._programs = programs
+        self._token = str(begin["token"])
+        self._files = nginx.Files(places.run_of(self._token), places.state_of(self._token) + "/log")
+        self._www = places.state_of(self._token) + "/www"
+        self._script = places.run_of(self._token) + "/report.lua"
+        self._server: Optional[nginx.Server] = None
+        self._guardian: Optional[Guardian] = None
+        self._guardian_restarted = False
+        self._journal = Journal.create(places, begin)
+        self._settings = Settings(self._journal)
+
+    # -- begin and end --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def begin(
+        cls,
+        places: Places,
+        line: Line,
+        order: orders.NightOrder,
+        programs: Dict[str, Program],
+        *,
+        kept: bool = False,
+    ) -> Tuple[Held, BeginReply]:
+        """Takes the lock, undoes what a crashed night left, starts journal and guardian, puts the files down.
+
+        Raises Fault: busy, left changed, journal, guardian, refused.
+        """
+        make_run_dir(places)
+        lock = Lock.take(places, f"{order.holder}, study {order.study}")
+        try:
+            undone = _undo_earlier_night(places)
+            entry: Entry = {
+                "entry": "BEGIN",
+                "study": order.study,
+                "night": order.night,
+                "boot_id": boot_id(),
+                "netns": netns(),
+                "token": os.urandom(8).hex(),
+                "holder": order.holder,
+                "kept": kept,
+            }
+            held = cls(places, line, lock, entry, order.lease_s, programs)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            held._ensure_guardian()
+            held._guardian_restarted = False
+            reply = held._put_files(order.files)
+        except BaseException:
+            held.finish()
+            raise
+        return held, {**reply, "undone": undone.put_right}
+
+    def _put_files(self, files: Dict[str, bytes]) -> BeginReply:
+        run, state = self._places.run_of(self._token), self._places.state_of(self._token)
+        self._journal.append(({"entry": "CREATED", "path": path} for path in (run, state)), sync=True)
+        make_own_dir(run, self._places.uid)
+        make_own_dir(self._places.state_dir, self._places.uid)
+        for path in (state, self._www, self._files.log_dir):
+            make_own_dir(path, self._places.uid)
+        for name, content in files.items():
+            _put(self._www, name, content)
+        load.write_report_script(self._script)
+        return {
+            "token": self._token,
+            "conf_path": self._files.conf,
+            "www_dir": self._www,
+            "log_dir": self._files.log_dir,
+            "undone": [],
+        }
+
+    def finish(self) -> EndReply:
+        """Restores, proves it, and lets go of guardian and lock. Raises Fault when the journal forbids it.
+
+        If anything unforeseen stops it, the guardian sees its pipe end and tries for itself.
+        """
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            self._line.unwatch(guardian.alive)
+        restored = False
+        try:
+            self._stop_server(time.sleep)
+            self._journal.close()
+            undone = restore_from_journal(self._places)
+            restored = True
+        finally:
+            if guardian is not None and restored:
+                guardian.dismiss()
+            elif guardian is not None:
+                guardian.forget()
+            self._lock.release()
+        return end_reply(undone)
+
+    # -- the guardian ---------------------------------------------------------------------------------------------------
+
+    def renew_lease(self) -> None:
+        """Tells the guardian that the controller is there. A dead guardian is replaced."""
+        if self._guardian is not None and not self._guardian.renew():
+            self._guardian_is_dead()
+
+    def _guardian_is_dead(self) -> None:
+        """Replaced at once if possible; if not, the next write says why."""
+        try:
+            self._ensure_guardian()
+        except Fault:
+            return
+
+    def _ensure_guardian(self) -> None:
+        """A live guardian, or Fault "guardian"."""
+        if self._guardian is not None:
+            if self._guardian.renew():
+                return
+            self._line.unwatch(self._guardian.alive)
+            self._guardian.forget()
+            self._guardian = None
+        self._guardian = Guardian.start(self._places, self._lock.handle, self._lease_s)
+        self._guardian_restarted = True
+        self._line.watch(self._guardian.alive, self._guardian_is_dead)
+
+    # -- changing the board ---------------------------------------------------------------------------------------------
+
+    def check(self, paths: List[str]) -> CheckReply:
+        """Each path is written with its own value and read again. Raises Fault."""
+        self._settings.check_paths(paths)
+        self._ensure_guardian()
+        self._settings.capture(paths)
+        return {"effects": [self._settings.write_back(path) for path in paths]}
+
+    def switch(self, order: orders.Switch) -> SwitchReply:
+        """One whole configuration: journal, writes, read-back, a fresh nginx, the canary.
+
+        Raises Fault before anything is changed; what fails later is told in the reply's `step`.
+        """
+        clock = _Clock()
+        since = time.clock_gettime(time.CLOCK_BOOTTIME)
+        server = order.server[0] if order.server else None
+        fresh = self._settings.examine(order.writes)
+        program = self._examine_server(server) if server else ""
+        self._ensure_guardian()
+        if self._server is not None:
+            self._server.ask_to_stop()  # it ends while we write
+        self._settings.note_foreign()
+        entries = [self._intent(program)] if server else []
+        self._settings.remember(fresh, entries)
+        clock.lap("journal")
+        self._settings.apply(dict(order.writes))
+        clock.lap("writes")
+        effects = self._settings.read_back(order.writes)
+        clock.lap("read_back")
+        reply = _reply(effects, self._settings.foreign_paths())
+        try:
+            self._stop_server(self._line.sleep)
+            clock.lap("stop")
+            _require_written(effects)
+            if server:
+                running = self._start(program, server)
+                clock.lap("start")
+                reply["urls"] = self._prove(running, server, since)
+                clock.lap("canary")
+                reply["master_pid"] = running.child.pid
+                reply["worker_pids"] = running.workers()
+                reply["error_log"] = running.error_log()
+        except nginx.Refused as refused:
+            reply["step"], reply["reason"], reply["blame"] = refused.step, refused.reason, refused.blame
+            reply["error_log"] = nginx.told(self._files)
+            self._stop_server(self._line.sleep)
+        except _NotWritten as problem:
+            reply["step"], reply["reason"], reply["blame"] = "write", str(problem), "configuration"
+        reply["timings_ms"] = clock.laps_ms()
+        reply["guardian_restarted"], self._guardian_restarted = self._guardian_restarted, False
+        return reply
+
+    def _examine_server(self, order: orders.NginxOrder) -> str:
+        """The nginx program, when the order may be started at all."""
+        program = self._programs["nginx"]["path"]
+        if not program:
+            raise Fault("failed", "nginx is not installed here", "apt-get install nginx")
+        frame = nginx_conf.Frame(
+            self._files.run_dir,
+            self._places.state_of(self._token),
+            self._files.pid,
+            order.address,
+            order.port,
+            self._places.uid,
+        )
+        nginx_conf.check_conf(order.conf, frame)
+        return program
+
+    def _start(self, program: str, order: orders.NginxOrder) -> nginx.Server:
+        def started(server: nginx.Server) -> None:
+            self._server = server
+
+        return nginx.start(
+            program,
+            order.conf,
+            self._files,
+            address=order.address,
+            port=order.port,
+            workers=order.workers,
+            cpus=order.cpus,
+            record=self._record,
+            pause=self._line.sleep,
+            started=started,
+            quiet_start=nginx.takes_early_log(self._programs["nginx"]["version"]),
+        )
+
+    def _prove(self, server: nginx.Server, order: orders.NginxOrder, since: float) -> List[UrlSeen]:
+        return canary.prove(server, workers=order.workers, since=since, urls=order.urls)
+
+    def _stop_server(self, pause: Callable[[float], None]) -> None:
+        server = self._server
+        if server is not None:
+            server.stop(pause)
+            self._server = None
+
+    # -- load -----------------------------------------------------------------------------------------------------------
+
+    def load(self, order: orders.Load) -> LoadReply:
+        """A warm-up and a measured run against the nginx of the last switch. Raises Fault without one."""
+        server = self._server
+        if server is None or server.child.poll() is not None:
+            raise Fault(
+                "refused", "no server runs, so there is nothing to load", "switch to a configuration first"
+            )
+        if (order.address, order.port) != (server.address, server.port):
+            raise Fault("refused", f"{order.url} is not the tested server at {server.address}:{server.port}")
+        program = self._programs["wrk"]["path"]
+        if not program:
+            raise Fault("failed", "wrk is not installed here", "apt-get install wrk")
+        self._ensure_guardian()
+        self._journal.append([self._intent(program)], sync=True)
+        return load.run_load(program, self._script, order, server, self._line, self._record)
+
+    def _intent(self, program: str) -> Entry:
+        """A process is about to be started; written before the fork, completed by `_record`."""
+        return {"entry": "PROCESS", "token": self._token, "program": program, "pgid": 0, "start": 0}
+
+    def _record(self, pid: int, start: int) -> None:
+        self._journal.append(
+            [{"entry": "PROCESS", "token": self._token, "pgid": pid, "start": start}], sync=False
+        )
+
+
+class _NotWritten(Exception):
+    pass
+
+
+def _require_written(effects: List[Effect]) -> None:
+    for effect in effects:
+        if effect["error"]:
+            raise _NotWritten(f"{effect['path']}: {effect['requested']!r} was refused: {effect['error']}")
+
+
+def _reply(effects: List[Effect], foreign: List[str]) -> SwitchReply:
+    return {
+        "effects": effects,
+        "foreign": foreign,
+        "step": "",
+        "reason": "",
+        "blame": "",
+        "urls": [],
+        "master_pid": 0,
+        "worker_pids": [],
+        "error_log": "",
+        "timings_ms": {},
+        "guardian_restarted": False,
+    }
+
+
+def end_reply(undone: Undone) -> EndReply:
+    return {"restored": undone.verified, "left": undone.left}
+
+
+def _undo_earlier_night(places: Places) -> Undone:
+    """Puts right what a crashed night left. Raises Fault "left changed" for what can't be."""
+    undone = restore_from_journal(places)
+    if undone.left:
+        raise _left_changed(undone.left)
+    return undone
+
+
+def _left_changed(left: List[LeftOver]) -> Fault:
+    said = "; ".join(f"{one['path']} was {one['original']!r}, is {one['now']!r}" for one in left)
+    return Fault(
+        "left changed",
+        f"an earlier night left this changed: {said}",
+        "; ".join(one["command"] for one in left),
+    )
+
+
+def _put(directory: str, name: str, content: bytes) -> None:
+    path = directory
+    *parents, last = name.split("/")
+    for parent in parents:
+        path += "/" + parent
+        if not os.path.isdir(path):
+            os.mkdir(path, 0o755)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path + "/" + last, flags, 0o644), "wb") as file:
+        file.write(content)
+
+
+class _Clock:
+    """Milliseconds per part of a switch, and in all."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._laps: Dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self._laps[name] = round((now - self._last) * 1000, 3)
+        self._last = now
+
+    def laps_ms(self) -> Dict[str, float]:
+        return {**self._laps, "total": round((time.monotonic() - self._began) * 1000, 3)}

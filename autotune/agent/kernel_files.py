@@ -1,0 +1,74 @@
+"""One kernel file: its value in a form that can be compared and written back, and the settings that move together."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Optional, Tuple
+
+THP = "/sys/kernel/mm/transparent_hugepage/"
+VM = "/proc/sys/vm/"
+_READ_CAP = 1 << 16
+_BRACKETED = (THP,)
+
+
+class Group(NamedTuple):
+    """Paths that move together; captured and restored as one, in this order.
+
+    `exclusive`: writing one member sets the other to 0, and writing 0 brings nothing back, so only the member that was
+    not 0 is written. Otherwise the earlier members move the later ones, so each is written after them.
+    """
+
+    members: Tuple[str, ...]
+    exclusive: bool
+
+
+# Turning transparent huge pages on or off makes the kernel recompute vm.min_free_kbytes (67584 became 19832 on a 24 GB
+# machine); it comes back with THP only if nobody had set it by hand.
+GROUPS = (
+    Group((VM + "dirty_ratio", VM + "dirty_bytes"), exclusive=True),
+    Group((VM + "dirty_background_ratio", VM + "dirty_background_bytes"), exclusive=True),
+    Group((THP + "enabled", VM + "min_free_kbytes"), exclusive=False),
+)
+_GROUP_OF = {member: group for group in GROUPS for member in group.members}
+
+
+def group_of(path: str) -> Group:
+    """The group of a path; a group of its own when nothing moves with it."""
+    return _GROUP_OF.get(path) or Group((path,), exclusive=False)
+
+
+def normalise(path: str, raw: str) -> str:
+    """What was read, as one would write it: the chosen word of a bracketed list, elements with single spaces between."""
+    words = raw.split()
+    if path.startswith(_BRACKETED):
+        for word in words:
+            if word.startswith("[") and word.endswith("]"):
+                return word[1:-1]
+    return " ".join(words)
+
+
+def read_value(path: str) -> Optional[str]:
+    """The normalised value; None when there is no such file. Raises OSError when it is there and can't be read."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return normalise(path, os.read(handle, _READ_CAP).decode("ascii", "replace"))
+    finally:
+        os.close(handle)
+
+
+def write_value(path: str, text: str) -> None:
+    """Writes the value in one write. Raises OSError with the kernel's refusal."""
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.write(handle, text.encode("ascii") + b"\n")
+    finally:
+        os.close(handle)
+
+
+def by_hand(path: str, original: Optional[str]) -> str:
+    """The command that puts a value back by hand; quotes in it are doubled the shell's way."""
+    quoted = (original or "").replace("'", "'\\''")
+    return f"echo '{quoted}' > {path}"

@@ -1,0 +1,156 @@
+"""One load: wrk warming up, then wrk measured, with the board's counters around it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from typing import Callable, Dict, List, Sequence
+
+from autotune.agent import counters, processes, sockets
+from autotune.agent.line import Line
+from autotune.agent.nginx import Server
+from autotune.agent.orders import Load
+from autotune.agent.protocol import LoadReply, Run
+from autotune.agent.wrk_report import REPORT_LUA
+
+_OUTPUT_CAP = 256 * 1024
+_ANSWER_EXTRA_S, _END_EXTRA_S = 5, 15
+_NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu_s": 0.0, "timed_out": False}
+
+
+def write_report_script(path: str) -> None:
+    """Puts wrk's report script where `run_load` expects it."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(handle, "w", encoding="ascii") as file:
+        file.write(REPORT_LUA)
+
+
+def run_load(
+    program: str, script: str, order: Load, server: Server, line: Line, record: Callable[[int, int], None]
+) -> LoadReply:
+    """Both runs. Raises Leave when the controller goes or a signal comes; no wrk outlives that."""
+    generator = _Generator(program, script, order, line, record)
+    workers_before = server.workers()
+    warmup = generator.run(order.warmup_s, lambda: None) if order.warmup_s else _NOT_RUN
+    held: List[int] = []
+    where = (order.address, order.port)
+    before, counted, cpu_s = counters.levels(where), counters.counters(), server.cpu_s()
+    measured = generator.run(order.duration_s, lambda: held.append(sockets.connections_to(*where)))
+    cpu_s, counted_after = server.cpu_s() - cpu_s, counters.counters()
+    return {
+        "warmup": warmup,
+        "measured": measured,
+        "counters": counters.difference(counted, counted_after),
+        "before": before,
+        "after": counters.levels(where),
+        "server_cpu_s": cpu_s,
+        "workers_before": workers_before,
+        "workers_after": server.workers(),
+        "connections_held": held[0] if held else 0,
+        "error_log": server.error_log(),
+    }
+
+
+class _Generator:
+    def __init__(
+        self, program: str, script: str, order: Load, line: Line, record: Callable[[int, int], None]
+    ) -> None:
+        self._program = program
+        self._script = script
+        self._order = order
+        self._line = line
+        self._record = record
+
+    def run(self, seconds: float, at_half: Callable[[], None]) -> Run:
+        """One wrk. It counts in whole seconds, so a fraction is ended by SIGINT, on which it reports as usual."""
+        began = time.monotonic()
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        try:
+            child = processes.spawn(
+                self._argv(seconds),
+                cpus=self._order.cpus,
+                stdout=out_write,
+                stderr=error_write,
+                record=self._record,
+            )
+        except BaseException:
+            os.close(out_read)
+            os.close(error_read)
+            raise
+        finally:
+            os.close(out_write)
+            os.close(error_write)
+        output = {out_read: bytearray(), error_read: bytearray()}
+        try:
+            timed_out = self._follow(child, output, began, seconds, at_half)
+        finally:
+            _end(child)
+            for handle in (out_read, error_read):
+                os.close(handle)
+        return {
+            "exit_code": child.exit_code or 0,
+            "stdout": output[out_read].decode("utf-8", "replace"),
+            "stderr": output[error_read].decode("utf-8", "replace"),
+            "wall_s": time.monotonic() - began,
+            "cpu_s": child.cpu_s,
+            "timed_out": timed_out,
+        }
+
+    def _argv(self, seconds: float) -> Sequence[str]:
+        whole_s = math.ceil(seconds)
+        order = self._order
+        return (
+            self._program,
+            f"-t{order.threads}",
+            f"-c{order.connections}",
+            f"-d{whole_s}s",
+            "--timeout",
+            f"{whole_s + _ANSWER_EXTRA_S}s",
+            "--latency",
+            "-s",
+            self._script,
+            order.url,
+            "--",
+            order.marker,
+        )
+
+    def _follow(
+        self,
+        child: processes.Child,
+        output: Dict[int, bytearray],
+        began: float,
+        seconds: float,
+        at_half: Callable[[], None],
+    ) -> bool:
+        """Collects what it prints until it ends; whether it had to be killed."""
+        deadline = began + math.ceil(seconds) * 2 + _ANSWER_EXTRA_S + _END_EXTRA_S
+        todo = [(began + seconds / 2, at_half)]
+        if seconds != int(seconds):
+            todo.append((began + seconds, lambda: child.signal_group(signal.SIGINT)))
+        todo.append((deadline, lambda: child.signal_group(signal.SIGKILL)))
+        open_handles = list(output)
+        while open_handles or child.poll() is None:
+            now = time.monotonic()
+            if todo and now >= todo[0][0]:
+                todo.pop(0)[1]()
+                continue
+            wait_s = todo[0][0] - now if todo else 1.0
+            # With its pipes closed it ends any moment; SIGCHLD wakes us then, and the poll covers a missed one.
+            for handle in self._line.pause(wait_s if open_handles else min(wait_s, 0.05), open_handles):
+                data = os.read(handle, 1 << 16)
+                if not data:
+                    open_handles.remove(handle)
+                room = _OUTPUT_CAP - len(output[handle])
+                output[handle] += data[:room]
+        return not todo
+
+
+def _end(child: processes.Child) -> None:
+    """Nothing of it is left when this returns; not even when the controller has gone meanwhile."""
+    until = time.monotonic() + 5
+    while child.group_alive() and time.monotonic() < until:
+        child.signal_group(signal.SIGKILL)
+        time.sleep(0.001)

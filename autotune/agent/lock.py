@@ -1,0 +1,98 @@
+"""One tuner per board: a flock on a file that is never deleted. Agent and guardian share one open file description,
+so the lock is free only when both are gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from typing import Optional
+
+from autotune.agent.faults import Fault
+from autotune.agent.places import ROOT_RUN_DIR, Places, check_own_file
+
+# A `status` of someone else holds the lock for microseconds while it looks.
+_TRIES, _BETWEEN_S = 10, 0.02
+_HINT = "wait until it ends, or stop it where it was started: `autotune stop NAME`"
+
+
+class Lock:
+    """The held lock. Its file handle is closed on exec, so no program the agent starts inherits it."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    @classmethod
+    def take(cls, places: Places, holder: str) -> Lock:
+        """Takes the board. Raises Fault "busy" naming the holder."""
+        handle = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            check_own_file(os.fstat(handle), places.lock, places.uid)
+            if places.uid != 0:
+                _check_root_is_away()
+            _flock(handle, places.lock)
+            text = json.dumps({"holder": holder}).encode("ascii")
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, text, 0)
+        except BaseException:
+            os.close(handle)
+            raise
+        return cls(handle)
+
+    def release(self) -> None:
+        os.ftruncate(self.handle, 0)
+        os.close(self.handle)
+
+
+def _flock(handle: int, path: str) -> None:
+    for attempt in range(_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt == _TRIES - 1:
+                raise Fault("busy", f"this board is held by {_named(path)}", _HINT) from None
+            time.sleep(_BETWEEN_S)
+        else:
+            return
+
+
+def _check_root_is_away() -> None:
+    """An unprivileged tuner has its own lock, but must not disturb root's measurements either."""
+    path = ROOT_RUN_DIR + "/lock"
+    if who := held_by(path):
+        raise Fault("busy", f"this board is held by {who}", _HINT)
+
+
+def held_by(path: str) -> str:
+    """Who holds the lock at `path`; "" when nobody does. Changes nothing."""
+    handle = _look(path)
+    if handle is None:
+        return ""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _named(path)
+    finally:
+        os.close(handle)
+    return ""
+
+
+def _named(path: str) -> str:
+    handle = _look(path)
+    if handle is None:
+        return "another tuner"
+    try:
+        return str(json.loads(os.pread(handle, 4096, 0))["holder"])[:400]
+    except (ValueError, KeyError, TypeError):
+        return "another tuner"
+    finally:
+        os.close(handle)
+
+
+def _look(path: str) -> Optional[int]:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -1,0 +1,212 @@
+"""The tested nginx: started in the foreground as the agent's own child, and stopped until nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from typing import Callable, Dict, List, Literal, NamedTuple, Optional, Sequence
+
+from autotune.agent import processes, sockets
+
+_START_WITHIN_S = 10.0
+_STOP_WITHIN_S = 3.0
+_KILLED_WITHIN_S = 5.0
+_POLL_S = 0.0005
+_LOG_CAP = 1 << 16
+_TOLD = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
+_GRAVE = re.compile(r"\[(crit|alert|emerg)\]")
+_TAKEN = re.compile(r"bind\(\) to .* failed \(98")
+_DENIED = re.compile(r"bind\(\) to .* failed \(13")
+
+Pause = Callable[[float], None]
+
+
+class Refused(Exception):
+    """This nginx does not serve as ordered: where that showed, and whose fault it is."""
+
+    def __init__(
+        self, step: Literal["nginx", "canary"], reason: str, blame: Literal["configuration", "environment"]
+    ) -> None:
+        super().__init__(reason)
+        self.step = step
+        self.reason = reason
+        self.blame: Literal["configuration", "environment"] = blame
+
+
+class Files(NamedTuple):
+    """The night's paths that concern nginx. `error_log` is where configurations are to put theirs."""
+
+    run_dir: str
+    log_dir: str
+
+    @property
+    def conf(self) -> str:
+        return self.run_dir + "/nginx.conf"
+
+    @property
+    def pid(self) -> str:
+        return self.run_dir + "/nginx.pid"
+
+    @property
+    def said(self) -> str:
+        return self.run_dir + "/nginx.stderr"
+
+    @property
+    def error_log(self) -> str:
+        return self.log_dir + "/error.log"
+
+
+class Server:
+    """A running nginx. `workers` are asked of the kernel each time."""
+
+    def __init__(
+        self, files: Files, child: processes.Child, address: str, port: int, cpus: Sequence[int]
+    ) -> None:
+        self.files = files
+        self.child = child
+        self.address = address
+        self.port = port
+        self.cpus = tuple(cpus)
+        self._ended_cpu_s: Dict[int, float] = {}
+
+    def workers(self) -> List[int]:
+        """The worker processes that have finished their start (their title says so)."""
+        pids = processes.children(self.child.pid)
+        return sorted(pid for pid in pids if processes.command_line(pid).startswith(b"nginx: worker process"))
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the master and all its workers, dead ones included for as long as they were seen."""
+        for pid in (self.child.pid, *processes.children(self.child.pid)):
+            stat = processes.read_stat(pid)
+            if stat is not None:
+                self._ended_cpu_s[pid] = stat.cpu_s
+        return sum(self._ended_cpu_s.values())
+
+    def error_log(self) -> str:
+        """The lines at warn or above since the start."""
+        return told(self.files)
+
+    def ask_to_stop(self) -> None:
+        """A quick stop: answers under way are cut. Returns at once."""
+        self.child.poll()
+        self.child.signal_group(signal.SIGTERM)
+
+    def stop(self, pause: Pause) -> None:
+        """Returns when nothing of it is left. Raises Refused when even SIGKILL does not end it."""
+        self.ask_to_stop()
+        if not self._gone(pause, _STOP_WITHIN_S):
+            self.child.signal_group(signal.SIGKILL)
+            if not self._gone(pause, _KILLED_WITHIN_S):
+                raise Refused("nginx", "the last nginx does not end, even by SIGKILL", "environment")
+
+    def _gone(self, pause: Pause, within_s: float) -> bool:
+        until = time.monotonic() + within_s
+        while self.child.group_alive():
+            if time.monotonic() >= until:
+                return False
+            pause(_POLL_S)
+        return True
+
+
+def start(
+    program: str,
+    order_conf: str,
+    files: Files,
+    *,
+    address: str,
+    port: int,
+    workers: int,
+    cpus: Sequence[int],
+    record: Callable[[int, int], None],
+    pause: Pause,
+    started: Callable[[Server], None],
+    quiet_start: bool,
+) -> Server:
+    """An nginx of this configuration with all its workers up. `started` gets it as soon as there is a process to stop.
+
+    There is no `nginx -t`: the start says the same of a bad configuration, in the same words, 4 ms earlier.
+    Raises Refused, with the reason in nginx's own words.
+    """
+    taken = sockets.listeners(address, port)
+    if taken:
+        raise Refused(
+            "nginx", f"port {port} of {address} is taken by {sockets.owner_text(taken)}", "environment"
+        )
+    _fresh_logs(files)
+    _write_conf(files.conf, order_conf)
+    argv = [program, "-p", files.run_dir + "/", "-c", files.conf]
+    if quiet_start:
+        argv += ["-e", "stderr"]
+    said = os.open(files.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        child = processes.spawn(argv, cpus=cpus, stdout=said, stderr=said, record=record)
+    finally:
+        os.close(said)
+    server = Server(files, child, address, port, cpus)
+    started(server)
+    until = time.monotonic() + _START_WITHIN_S
+    while True:
+        if child.poll() is not None:
+            raise _did_not_start(files, child.exit_code)
+        up = len(server.workers())
+        if up == workers:
+            return server
+        if grave := grave_line(told(files)):
+            raise Refused("canary", grave, "configuration")
+        if time.monotonic() >= until:
+            raise Refused("canary", f"{up} workers came up, {workers} were ordered", "configuration")
+        pause(_POLL_S)
+
+
+def takes_early_log(version: str) -> bool:
+    """Whether this nginx (1.19.5 or later) takes -e, without which it opens its compiled-in error log at every start."""
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", version)
+    return found is not None and tuple(int(part) for part in found.groups()) >= (1, 19, 5)
+
+
+def _did_not_start(files: Files, exit_code: Optional[int]) -> Refused:
+    text = told(files)
+    reason = (
+        grave_line(text) or text.strip()[-400:] or f"nginx left with exit code {exit_code} and said nothing"
+    )
+    environment = _TAKEN.search(text) or _DENIED.search(text) or (exit_code or 0) < 0
+    return Refused("nginx", reason, "environment" if environment else "configuration")
+
+
+def told(files: Files) -> str:
+    """What this nginx said at warn or above, in its log and before it had one."""
+    lines = []
+    for path in (files.said, files.error_log):
+        for line in _read(path).splitlines():
+            if _TOLD.search(line) and line not in lines:
+                lines.append(line)
+    return "\n".join(lines)
+
+
+def grave_line(text: str) -> str:
+    """The first line at crit, alert or emerg; "" when there is none."""
+    return next((line for line in text.splitlines() if _GRAVE.search(line)), "")
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LOG_CAP).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _fresh_logs(files: Files) -> None:
+    """Every nginx begins with empty logs: an access log of one sample can be over 100 MB."""
+    for directory, _, names, handle in os.fwalk(files.log_dir):
+        for name in names:
+            if directory == files.log_dir or name.endswith(".log"):
+                os.unlink(name, dir_fd=handle)
+
+
+def _write_conf(path: str, conf: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(handle, "w", encoding="ascii") as file:
+        file.write(conf)

@@ -1,0 +1,134 @@
+"""What an nginx configuration may say before an agent that may be root starts it.
+
+Not a grammar of nginx: its directives are told apart, and those that load code, lead out of the night's own directories or
+listen elsewhere are refused. Everything else is nginx's own to judge.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from typing import Iterator, List, NamedTuple, Tuple
+
+from autotune.agent.faults import Fault
+
+_CAP = 1 << 20
+_LOADS_CODE = re.compile(
+    r"ssl_engine|perl.*|lua_.*|.*_by_lua.*|js_.*|env|working_directory|worker_rlimit_core|debug_points"
+)
+_LEADS_OUT = re.compile(
+    r".*_pass|alias|dav_.*|mirror|.*_store|.*_cache_path|auth_basic_user_file|google_perftools_profiles"
+)
+_WRITES = re.compile(r"error_log|access_log|lock_file|.*_temp_path")
+_NOWHERE = ("off", "stderr", "/dev/null")
+_INCLUDED = ("/etc/nginx/", "/usr/share/nginx/")
+_MODULES = ("/usr/lib/nginx/modules/", "/usr/lib64/nginx/modules/", "/usr/share/nginx/modules/")
+_TOKEN = re.compile(
+    r"""\s+|\#[^\n]*|(?P<end>[;{}])|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'|(?P<word>(?:\\.|\$\{|[^\s;{}"'\\])+)"""
+)
+
+
+class Frame(NamedTuple):
+    """Where a tested nginx may be: its own directories, and the one address and port it serves."""
+
+    run_dir: str
+    state_dir: str
+    pid_path: str
+    address: str
+    port: int
+    uid: int
+
+
+def check_conf(conf: str, frame: Frame) -> None:
+    """Raises Fault "refused" naming the first directive that has no business in a tested configuration."""
+    if (
+        len(conf) > _CAP
+        or not conf.isascii()
+        or any(ord(one) < 32 and one not in "\n\t" for one in conf)
+        or "\x7f" in conf
+    ):
+        raise Fault("refused", "the configuration holds characters that nginx's never has, or is over 1 MiB")
+    daemon_off = False
+    for words in directives(conf):
+        _check(words, frame)
+        daemon_off = daemon_off or words == ("daemon", "off")
+    if not daemon_off:
+        raise Fault(
+            "refused", "the configuration lacks `daemon off;`, so its nginx would run away from the agent"
+        )
+
+
+def directives(conf: str) -> Iterator[Tuple[str, ...]]:
+    """The words of each directive, blocks included, in order. Raises Fault for quotes that never end."""
+    words: List[str] = []
+    position = 0
+    while position < len(conf):
+        found = _TOKEN.match(conf, position)
+        if found is None:
+            raise Fault(
+                "refused", f"the configuration can't be read from {conf[position : position + 40]!r} on"
+            )
+        position = found.end()
+        if found["end"]:
+            if words:
+                yield tuple(words)
+            words = []
+            continue
+        for kind in ("double", "single", "word"):
+            if found[kind] is not None:
+                words.append(re.sub(r"\\(.)", r"\1", found[kind]))
+    if words:
+        yield tuple(words)
+
+
+def _check(words: Tuple[str, ...], frame: Frame) -> None:
+    name, values = words[0], words[1:]
+    first = values[0] if values else ""
+    if _LOADS_CODE.fullmatch(name):
+        _refuse(words, "it can run code as root")
+    if _LEADS_OUT.fullmatch(name):
+        _refuse(words, "it leads out of the tested site")
+    if name == "load_module":
+        if ".." in first or not first.startswith((*_MODULES, "modules/")):
+            _refuse(words, "modules come from nginx's own directory only")
+    elif name == "include":
+        _check_include(words, first, frame)
+    elif _WRITES.fullmatch(name):
+        if first not in _NOWHERE and not _inside(first, frame):
+            _refuse(words, "logs and temporary files stay in the night's own directories")
+    elif name == "root":
+        if not _inside(first, frame):
+            _refuse(words, "only the study's own files are served")
+    elif name == "pid":
+        if first != frame.pid_path:
+            _refuse(words, f"the pid file is {frame.pid_path}")
+    elif name == "listen":
+        if first != f"{frame.address}:{frame.port}":
+            _refuse(words, f"the tested nginx listens on {frame.address}:{frame.port} only")
+    elif (name == "daemon" and first != "off") or (name == "master_process" and first != "on"):
+        _refuse(words, "the tested nginx runs in the foreground, with a master")
+
+
+def _check_include(words: Tuple[str, ...], pattern: str, frame: Frame) -> None:
+    if ".." in pattern or not pattern.startswith(_INCLUDED):
+        _refuse(words, f"only files below {' and '.join(_INCLUDED)} are included")
+    for path in glob.glob(pattern):
+        real = os.path.realpath(path)
+        seen = os.stat(real)
+        if not real.startswith(_INCLUDED):
+            _refuse(words, f"it leads to {real}")
+        if frame.uid == 0 and (seen.st_uid != 0 or seen.st_mode & stat.S_IWOTH):
+            _refuse(words, f"{real} is not root's alone")
+
+
+def _inside(path: str, frame: Frame) -> bool:
+    return (
+        ".." not in path and "$" not in path and path.startswith((frame.run_dir + "/", frame.state_dir + "/"))
+    )
+
+
+def _refuse(words: Tuple[str, ...], reason: str) -> None:
+    shown = " ".join(words)[:120]
+    raise Fault("refused", f"`{shown}` is not started: {reason}", "take it out of the configuration")

@@ -1,0 +1,196 @@
+"""Reading a request's body: every field has its type and its limits before anything is done with it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from autotune.agent.canary import URL
+from autotune.agent.faults import Fault
+from autotune.agent.protocol import UrlTruth
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,7}")
+_MARKER = re.compile(r"[A-Za-z0-9]{4,64}")
+_SHA256 = re.compile(r"([0-9a-f]{64})?")
+_PATHS_CAP, _WRITES_CAP, _FILES_CAP, _URLS_CAP = 2000, 500, 200, 50
+_LEASE_CAP_S, _RUN_CAP_S = 86400.0, 3600.0
+
+
+class NightOrder(NamedTuple):
+    study: str
+    night: int
+    holder: str
+    lease_s: float
+    files: Dict[str, bytes]
+
+
+class NginxOrder(NamedTuple):
+    conf: str
+    workers: int
+    address: str
+    port: int
+    cpus: Tuple[int, ...]
+    urls: List[UrlTruth]
+
+
+class Switch(NamedTuple):
+    writes: List[Tuple[str, str]]
+    server: List[NginxOrder]  # none or one
+
+
+class Load(NamedTuple):
+    url: str
+    path: str
+    address: str
+    port: int
+    threads: int
+    connections: int
+    warmup_s: float
+    duration_s: float
+    marker: str
+    cpus: Tuple[int, ...]
+
+
+def paths(body: Dict[str, Any]) -> List[str]:
+    found = _list(body, "paths", _PATHS_CAP)
+    for path in found:
+        _is(path, str, "paths")
+    return found
+
+
+def night(body: Dict[str, Any]) -> NightOrder:
+    files = {}
+    for one in _list(body, "files", _FILES_CAP):
+        name = _text(one, "name", 800)
+        if not _NAME.fullmatch(name):
+            raise _wrong(f"{name[:80]!r} is not a plain relative file name")
+        try:
+            files[name] = base64.b64decode(_text(one, "content_base64", 1 << 23), validate=True)
+        except (binascii.Error, ValueError):
+            raise _wrong(f"the content of {name} is not base64") from None
+    return NightOrder(
+        _printable(_text(body, "study", 200)),
+        _integer(body, "night", 0, 1_000_000),
+        _printable(_text(body, "holder", 300)),
+        _number(body, "lease_s", 0.2, _LEASE_CAP_S),
+        files,
+    )
+
+
+def switch(body: Dict[str, Any]) -> Switch:
+    listed = _list(body, "writes", _WRITES_CAP)
+    writes = [(_text(one, "path", 400), _text(one, "text", 4096)) for one in listed]
+    named = [path for path, _ in writes]
+    if len(set(named)) < len(named):
+        raise _wrong("a path is written twice in one switch")
+    server = body.get("server")
+    return Switch(writes, [] if server is None else [_server(server)])
+
+
+def _server(body: Any) -> NginxOrder:
+    address, port = _text(body, "address", 15), _integer(body, "port", 1, 65535)
+    urls: List[UrlTruth] = []
+    for one in _list(body, "urls", _URLS_CAP):
+        url, sha256 = _text(one, "url", 400), _text(one, "sha256", 64)
+        found = URL.fullmatch(url)
+        if not found or found["host"] != address or int(found["port"]) != port:
+            raise _wrong(f"{url[:80]!r} is not a plain URL of the server at {address}:{port}")
+        if not _SHA256.fullmatch(sha256):
+            raise _wrong(f"{sha256!r} is not a SHA-256")
+        urls.append(
+            {
+                "url": url,
+                "status": _integer(one, "status", 0, 599),
+                "length": _integer(one, "length", 0, 1 << 40),
+                "sha256": sha256,
+            }
+        )
+    return NginxOrder(
+        _text(body, "conf", 1 << 20), _integer(body, "workers", 1, 1024), address, port, _cpus(body), urls
+    )
+
+
+def load(body: Dict[str, Any]) -> Load:
+    url, marker = _text(body, "url", 400), _text(body, "marker", 64)
+    found = URL.fullmatch(url)
+    if not found:
+        raise _wrong(f"{url[:80]!r} is not a plain http URL with an address, a port and a path")
+    if not _MARKER.fullmatch(marker):
+        raise _wrong("the marker is not made of letters and digits")
+    threads, connections = _integer(body, "threads", 1, 1024), _integer(body, "connections", 1, 100_000)
+    if connections % threads:
+        raise _wrong(f"{connections} connections can't be shared evenly by {threads} threads")
+    return Load(
+        url,
+        found["path"],
+        found["host"],
+        int(found["port"]),
+        threads,
+        connections,
+        _number(body, "warmup_s", 0.0, _RUN_CAP_S),
+        _number(body, "duration_s", 0.1, _RUN_CAP_S),
+        marker,
+        _cpus(body),
+    )
+
+
+def _cpus(body: Dict[str, Any]) -> Tuple[int, ...]:
+    cpus = _list(body, "cpus", 4096)
+    usable = os.sched_getaffinity(0)
+    for cpu in cpus:
+        if not isinstance(cpu, int) or cpu not in usable:
+            raise _wrong(f"CPU {cpu!r} is not one of {sorted(usable)}")
+    return tuple(sorted(cpus))
+
+
+def _list(body: Dict[str, Any], key: str, cap: int) -> List[Any]:
+    found = _get(body, key)
+    _is(found, list, key)
+    if len(found) > cap:
+        raise _wrong(f"{key} has {len(found)} items, at most {cap} are taken")
+    return list(found)
+
+
+def _text(body: Any, key: str, cap: int) -> str:
+    found = _get(body, key)
+    _is(found, str, key)
+    if len(found) > cap:
+        raise _wrong(f"{key} has {len(found)} characters, at most {cap} are taken")
+    return str(found)
+
+
+def _integer(body: Any, key: str, low: int, high: int) -> int:
+    found = _get(body, key)
+    if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
+        raise _wrong(f"{key} is not a whole number from {low} to {high}")
+    return found
+
+
+def _number(body: Any, key: str, low: float, high: float) -> float:
+    found = _get(body, key)
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not low <= found <= high:
+        raise _wrong(f"{key} is not a number from {low:g} to {high:g}")
+    return float(found)
+
+
+def _get(body: Any, key: str) -> Any:
+    _is(body, dict, f"what should hold {key}")
+    if key not in body:
+        raise _wrong(f"{key} is missing")
+    return body[key]
+
+
+def _is(value: Any, kind: type, what: str) -> None:
+    if not isinstance(value, kind):
+        raise _wrong(f"{what} is not a {kind.__name__}")
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() and one.isascii() else "?" for one in text)
+
+
+def _wrong(message: str) -> Fault:
+    return Fault("refused", message, "a mistake of the controller; nothing was changed")

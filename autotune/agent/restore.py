@@ -1,0 +1,191 @@
+"""Undo: the journal replayed backwards. Needs no knowledge of what the values mean.
+
+What someone else changed during the night goes back to its original too: the promise is that the board ends as it
+began, and a value that differs from both the original and our own is reported (`foreign` of a switch), not guessed about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from autotune.agent import processes
+from autotune.agent.faults import Fault
+from autotune.agent.journal import Entry, Journal, Story, read_journal
+from autotune.agent.kernel_files import Group, by_hand, group_of, read_value, write_value
+from autotune.agent.places import Places, remove_tree
+from autotune.agent.protocol import LeftOver
+
+_TRIES, _BETWEEN_S = 3, 0.02
+
+
+class Undone(NamedTuple):
+    """What a restore did. `verified`: paths that have their originals; `put_right`: what had to be done for that."""
+
+    verified: List[str]
+    put_right: List[str]
+    left: List[LeftOver]
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def netns() -> str:
+    """The inode of this process's network namespace."""
+    return os.readlink("/proc/self/ns/net").partition("[")[2].rstrip("]")
+
+
+def restore_from_journal(places: Places) -> Undone:
+    """Puts the board back as its journal says, then removes the journal. The caller holds the lock.
+
+    Raises Fault for a torn journal and for another network namespace than BEGIN's. What can't be put back is in `left`,
+    and then the journal stays open, so that the next restore tries again.
+    """
+    story = read_journal(places)
+    if story.state == "none":
+        return Undone([], [], [])
+    if story.state == "torn":
+        raise Fault(
+            "journal",
+            f"the journal {places.journal} is damaged: {story.problem}",
+            f"compare the values in it with the board's own by hand, then rm {places.journal}; or reboot",
+        )
+    if not story.begin:
+        Journal.reopen(places).finish()
+        return Undone([], [], [])
+    same_boot = story.begin["boot_id"] == boot_id()
+    if same_boot and story.begin["netns"] != netns():
+        raise Fault(
+            "refused",
+            f"the night of study {story.begin['study']!r} was begun in network namespace {story.begin['netns']}, "
+            f"this is {netns()}: its settings are not these",
+            "run `autotune restore` in that namespace, for example through nsenter or in that container",
+        )
+    journal = Journal.reopen(places)
+    return undo(places, journal, story, same_boot=same_boot)
+
+
+def undo(places: Places, journal: Journal, story: Story, *, same_boot: bool = True) -> Undone:
+    """Kills, writes back, removes, proves; closes the journal, and removes it when nothing is left."""
+    put_right: List[str] = []
+    verified: List[str] = []
+    left: List[LeftOver] = []
+    clean = story.state == "clean"
+    if same_boot and not clean:
+        killed = processes.kill_leftovers(places, story.token, story.processes)
+        put_right += [f"process {pid} ({name})" for pid, name in sorted(killed.items())]
+        left += [_stubborn(pid) for pid in processes.find_leftovers(places, story.token, story.processes)]
+        entries: List[Entry] = []
+        for path, original in reversed(list(story.originals.items())):
+            if is_at(path, original):
+                verified.append(path)
+                continue
+            _restore_group(path, story.originals)
+            entries.append({"entry": "RESTORED", "path": path})
+            put_right.append(path)
+        # Settings move each other, so each is judged when all are written.
+        for path in put_right:
+            if path in story.originals and path not in verified:
+                leftover = _judge(path, story.originals[path])
+                if leftover is None:
+                    verified.append(path)
+                else:
+                    left.append(leftover)
+        _try_append(journal, entries)
+    elif not clean and story.originals:
+        put_right.append("kernel values of an earlier boot: gone with it, nothing written")
+    left += _remove_files(places, story)
+    if left:
+        journal.close()
+    else:
+        journal.finish()
+    return Undone(verified, put_right, left)
+
+
+def changed_paths(story: Story) -> List[LeftOver]:
+    """The journaled paths whose value now differs from the original. Reads only."""
+    found = (_judge(path, original) for path, original in story.originals.items())
+    return [one for one in found if one is not None]
+
+
+def is_at(path: str, value: Optional[str]) -> bool:
+    """Whether the path has this value now."""
+    try:
+        return read_value(path) == value
+    except OSError:
+        return False
+
+
+def _restore_group(path: str, originals: Dict[str, Optional[str]]) -> None:
+    """Writes the path's whole group back until it reads as at capture, at most three times."""
+    group = group_of(path)
+    for attempt in range(_TRIES):
+        for member, text in writes_back(group, originals):
+            try:
+                write_value(member, text)
+            except OSError:
+                continue
+        if all(is_at(member, originals[member]) for member in group.members if member in originals):
+            return
+        if attempt < _TRIES - 1:
+            time.sleep(_BETWEEN_S)
+
+
+def writes_back(group: Group, originals: Mapping[str, Optional[str]]) -> Iterator[Tuple[str, str]]:
+    """The writes that bring a group back, in order. Each looks at the board only when its turn has come."""
+    known = [member for member in group.members if originals.get(member) is not None]
+    if group.exclusive:
+        counted = [member for member in known if originals[member] != "0"]
+        if not counted and known:
+            # Both were 0: only a change of the first one clears the second.
+            yield known[0], "1"
+        known = counted or known[:1]
+    for member in known:
+        original = originals[member]
+        if original is not None and not is_at(member, original):
+            yield member, original
+
+
+def _judge(path: str, original: Optional[str]) -> Optional[LeftOver]:
+    try:
+        now = read_value(path)
+    except OSError as problem:
+        now = f"({problem.strerror})"
+    if now == original:
+        return None
+    return {
+        "path": path,
+        "original": "(absent)" if original is None else original,
+        "now": "(absent)" if now is None else now,
+        "command": by_hand(path, original),
+    }
+
+
+def _stubborn(pid: int) -> LeftOver:
+    return {"path": f"process {pid}", "original": "(absent)", "now": "running", "command": f"kill -9 {pid}"}
+
+
+def _remove_files(places: Places, story: Story) -> Iterator[LeftOver]:
+    """What could not be removed of: the night's directories, both named by its token, and the state directory itself once nothing else is in it."""
+    for path in (places.run_of(story.token), places.state_of(story.token)):
+        try:
+            remove_tree(path)
+        except OSError as problem:
+            yield {
+                "path": path,
+                "original": "(absent)",
+                "now": f"({problem.strerror})",
+                "command": f"rm -r {path}",
+            }
+    with contextlib.suppress(OSError):
+        os.rmdir(places.state_dir)
+
+
+def _try_append(journal: Journal, entries: List[Entry]) -> None:
+    """What was restored is restored, even if it can't be written down."""
+    with contextlib.suppress(Fault):
+        journal.append(entries, sync=True)

@@ -1,0 +1,196 @@
+"""The verbs, one after the other, until the controller is gone; then the board is restored."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, List, Optional
+
+from autotune.agent import allowed, counters, orders
+from autotune.agent.facts import facts, programs
+from autotune.agent.faults import Fault, Leave, permission_fault
+from autotune.agent.held import Held, end_reply
+from autotune.agent.journal import read_journal
+from autotune.agent.line import Line, Request
+from autotune.agent.lock import Lock, held_by
+from autotune.agent.places import Places, check_own_dir, places_of
+from autotune.agent.protocol import (
+    PROTOCOL,
+    BeginReply,
+    EndReply,
+    FileReading,
+    Program,
+    StatusReply,
+)
+from autotune.agent.restore import boot_id, changed_paths, restore_from_journal
+
+_READ_CAP, _READ_ALL_CAP = 1 << 20, 4 << 20
+_LEFT_CHANGED = 6
+
+
+class Agent:
+    """One agent, for one controller."""
+
+    def __init__(self, line: Line, places: Places) -> None:
+        self._line = line
+        self._places = places
+        self._held: Optional[Held] = None
+        self._programs: Dict[str, Program] = {}
+        line.heard = self._heard
+        self._verbs: Dict[str, Callable[[Dict[str, Any]], Any]] = {
+            "hello": self._hello,
+            "read": self._read,
+            "begin": self._begin,
+            "switch": lambda body: self._needs_held().switch(orders.switch(body)),
+            "check": lambda body: self._needs_held().check(orders.paths(body)),
+            "load": lambda body: self._needs_held().load(orders.load(body)),
+            "counters": lambda _: {"counters": counters.counters(), "levels": counters.levels()},
+            "end": self._end,
+            "status": self._status,
+        }
+
+    def serve(self) -> int:
+        """Serves until the controller goes or a signal comes, restores, and returns the exit code."""
+        try:
+            while True:
+                self._answer(self._line.next_request())
+        except Leave as leave:
+            return self._restored(leave.exit_code)
+
+    def _restored(self, exit_code: int) -> int:
+        if self._held is None:
+            return exit_code
+        held, self._held = self._held, None
+        try:
+            left = held.finish()["left"]
+        except Fault:
+            return _LEFT_CHANGED
+        return _LEFT_CHANGED if left else exit_code
+
+    def _answer(self, request: Request) -> None:
+        try:
+            body = self._carry_out(request)
+        except Fault as fault:
+            self._line.fail(request.number, fault.body)
+        except PermissionError as problem:
+            self._line.fail(request.number, permission_fault(problem).body)
+        except Leave:
+            raise
+        except Exception as problem:
+            words = f"{request.verb}: {type(problem).__name__}: {problem}"
+            self._line.fail(request.number, Fault("failed", words, "this is a bug of ours").body)
+        else:
+            self._line.reply(request.number, body)
+
+    def _carry_out(self, request: Request) -> Any:
+        if not request.verb:
+            raise Fault("protocol", request.problem, "controller and agent are of different versions")
+        return self._verbs[request.verb](request.body)
+
+    def _heard(self) -> None:
+        if self._held is not None:
+            self._held.renew_lease()
+
+    def _needs_held(self) -> Held:
+        if self._held is None:
+            raise Fault("refused", "nothing was begun, so nothing is changed", "begin first")
+        return self._held
+
+    # -- verbs ----------------------------------------------------------------------------------------------------------
+
+    def _hello(self, body: Dict[str, Any]) -> Any:
+        theirs = body.get("protocol")
+        if theirs != PROTOCOL:
+            raise Fault(
+                "protocol",
+                f"the controller speaks protocol {theirs!r}, this agent {PROTOCOL}",
+                "use one version for both",
+            )
+        reply = facts(self._places)
+        self._programs = reply["programs"]
+        return reply
+
+    def _read(self, body: Dict[str, Any]) -> Any:
+        files: Dict[str, FileReading] = {}
+        room = _READ_ALL_CAP
+        for path in orders.paths(body):
+            for one in self._expand(path):
+                files[one] = self._read_one(one, min(room, _READ_CAP))
+                room -= len(files[one]["text"] or "")
+        return {"files": files}
+
+    def _expand(self, path: str) -> List[str]:
+        if not path.endswith("/*"):
+            return [path]
+        directory = path[:-2]
+        try:
+            allowed.check_readable(directory + "/x")
+            return sorted(f"{directory}/{name}" for name in os.listdir(directory))
+        except (OSError, Fault):
+            return [path]
+
+    def _read_one(self, path: str, cap: int) -> FileReading:
+        try:
+            real = allowed.check_readable(path)
+            handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(handle, "rb") as file:
+                if self._places.uid == 0 and allowed.is_nginx_file(real):
+                    _require_roots(real, os.fstat(handle))
+                data = file.read(cap + 1)
+        except Fault as fault:
+            return {"text": None, "error": fault.message, "writable": False}
+        except OSError as problem:
+            return {"text": None, "error": problem.strerror or str(problem), "writable": False}
+        if len(data) > cap:
+            return {"text": None, "error": "it is too long to be read", "writable": False}
+        return {"text": data.decode("utf-8", "replace"), "error": "", "writable": os.access(real, os.W_OK)}
+
+    def _begin(self, body: Dict[str, Any]) -> BeginReply:
+        if self._held is not None:
+            raise Fault("refused", "this agent holds the board already", "end first")
+        order = orders.night(body)
+        self._programs = self._programs or programs()
+        self._held, reply = Held.begin(self._places, self._line, order, self._programs)
+        return reply
+
+    def _end(self, body: Dict[str, Any]) -> EndReply:
+        """Restores. Without a begin in this agent: whatever a dead one has left."""
+        del body
+        if self._held is not None:
+            held, self._held = self._held, None
+            return held.finish()
+        if not os.path.lexists(self._places.run_dir):
+            return {"restored": [], "left": []}
+        check_own_dir(self._places.run_dir, self._places.uid)
+        lock = Lock.take(self._places, f"restore, pid {os.getpid()}")
+        try:
+            return end_reply(restore_from_journal(self._places))
+        finally:
+            lock.release()
+
+    def _status(self, body: Dict[str, Any]) -> StatusReply:
+        del body
+        story = read_journal(self._places)
+        state = story.state
+        if state == "open" and story.begin["boot_id"] != boot_id():
+            return {
+                "held_by": held_by(self._places.lock),
+                "journal": "other boot",
+                "begun": story.begin,
+                "changed": [],
+            }
+        return {
+            "held_by": held_by(self._places.lock),
+            "journal": state,
+            "begun": story.begin,
+            "changed": changed_paths(story) if state == "open" else [],
+        }
+
+
+def _require_roots(path: str, seen: os.stat_result) -> None:
+    if seen.st_uid != 0 or seen.st_mode & 0o002:
+        raise Fault("refused", f"{path} is not root's alone, and root would run what it says")
+
+
+def main() -> int:
+    """Serves the controller at the other end of stdin and stdout; the exit code."""
+    return Agent(Line(0, 1), places_of(os.geteuid())).serve()

@@ -1,0 +1,283 @@
+"""The line to a board: one agent, one request at a time, every reply a frozen record."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+from autotune.agent.protocol import MAX_LINE, PROTOCOL
+from autotune.board import replies
+from autotune.board.agent_start import shipment, start_agent
+from autotune.board.facts import BoardFacts
+from autotune.board.records import (
+    Begun,
+    BoardStatus,
+    Counters,
+    Effect,
+    Ended,
+    LoadOrder,
+    LoadSeen,
+    PutFile,
+    Reading,
+    ServerOrder,
+    Switched,
+    Write,
+)
+from autotune.errors import (
+    AutotuneError,
+    BoardBusy,
+    BoardLeftChanged,
+    BoardUnreachable,
+    NotPermitted,
+    UsageError,
+)
+
+_DEADLINES_S = {"hello": 30.0, "read": 30.0, "begin": 60.0, "switch": 60.0, "check": 60.0, "end": 120.0}
+_DEADLINE_S = 20.0
+# wrk is killed by the agent at twice its duration and 20 s; counting sockets takes a moment too.
+_LOAD_EXTRA_S = 60.0
+_SENT_WITHIN_S = 30.0
+_LEAVES_WITHIN_S = 60.0
+_ERRORS: Mapping[str, type[AutotuneError]] = {
+    "refused": AutotuneError,
+    "not permitted": NotPermitted,
+    "busy": BoardBusy,
+    "guardian": BoardUnreachable,
+    "journal": BoardUnreachable,
+    "left changed": BoardLeftChanged,
+    "protocol": BoardUnreachable,
+    "failed": AutotuneError,
+}
+
+
+def connect(board: str, *, prefix: tuple[str, ...] = ()) -> Connection:
+    """A line to `board` with an agent at its end; nothing is changed there yet.
+
+    "local" is this machine: root's agent when we are root or passwordless sudo makes us so, else our own, which can do
+    what we may. `prefix` goes before the agent's argv (to enter a namespace, for example).
+    Raises UsageError for any other board, BoardUnreachable when no agent answers.
+    """
+    if board != "local":
+        raise UsageError(f"the board {board!r} can't be reached", hint='say board = "local": this machine')
+    return Connection(prefix)
+
+
+class Connection:
+    """An agent on a board. While it waits for a reply it keeps the lease alive by itself.
+
+    Every method raises BoardUnreachable when the agent is gone, and then the board's guardian restores it;
+    NotPermitted when the kernel says no; AutotuneError when the agent's own lists do.
+    """
+
+    def __init__(self, prefix: tuple[str, ...] = ()) -> None:
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
+        agent = start_agent(prefix, self._complaints)
+        self._process, self._to_agent, self._from_agent = agent.process, agent.to_agent, agent.from_agent
+        self._closed = False
+        self._rest = b""
+        self._number = 0
+        self._lease_s = 0.0
+        self._said_at = time.monotonic()
+        try:
+            self._send(shipment().data)
+            controller = f"{os.uname().nodename} pid {os.getpid()}"
+            self.facts: BoardFacts = replies.facts(
+                self._ask("hello", protocol=PROTOCOL, controller=controller)
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def agent_pid(self) -> int:
+        """The agent's process id; with sudo in between, sudo's."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- verbs ----------------------------------------------------------------------------------------------------------
+
+    def read(self, paths: Sequence[str]) -> dict[str, Reading]:
+        """Files of the board by path; a path that ends in /* stands for each file of that directory."""
+        return replies.readings(self._ask("read", paths=list(paths)))
+
+    def begin(
+        self, *, study: str, night: int, holder: str, lease_s: float, files: Sequence[PutFile] = ()
+    ) -> Begun:
+        """Takes the board's lock, undoes what a crashed night left, puts `files` down to be served.
+
+        From here on the board restores itself when nothing is heard of us for `lease_s`.
+        Raises BoardBusy naming the holder, BoardLeftChanged when an earlier night can't be undone.
+        """
+        body = self._ask(
+            "begin",
+            study=study,
+            night=night,
+            holder=holder,
+            lease_s=lease_s,
+            files=[asdict(file) for file in files],
+        )
+        self._lease_s = lease_s
+        return replies.begun(body)
+
+    def switch(self, writes: Sequence[Write], server: ServerOrder | None) -> Switched:
+        """One whole configuration: what `writes` does not name goes back to its original, and nginx starts afresh."""
+        order = None if server is None else asdict(server)
+        return replies.switched(self._ask("switch", writes=[asdict(write) for write in writes], server=order))
+
+    def check(self, paths: Sequence[str]) -> tuple[Effect, ...]:
+        """Writes each path's own value into it and reads it again."""
+        return replies.checked(self._ask("check", paths=list(paths)))
+
+    def load(self, order: LoadOrder) -> LoadSeen:
+        """A warm-up and a measured run against the server of the last switch."""
+        within_s = 2 * (order.warmup_s + order.duration_s) + _LOAD_EXTRA_S
+        return replies.load_seen(self._ask("load", within_s=within_s, **asdict(order)))
+
+    def counters(self) -> Counters:
+        return replies.counted(self._ask("counters"))
+
+    def keepalive(self) -> None:
+        """Renews the lease. Only needed when nothing else is asked for a while."""
+        self._ask("keepalive")
+
+    def end(self) -> Ended:
+        """Restores the board. Without a begin: whatever a dead tuner left there. Raises BoardBusy while one holds it."""
+        ended = replies.ended(self._ask("end"))
+        self._lease_s = 0.0
+        return ended
+
+    def status(self) -> BoardStatus:
+        """Who holds the board and what of it is changed. Changes nothing."""
+        return replies.status(self._ask("status"))
+
+    def close(self) -> None:
+        """Ends the agent, which restores first what it has changed. Never raises; closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        os.close(self._to_agent)
+        try:
+            self._process.wait(_LEAVES_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(OSError):
+                self._process.kill()  # its guardian restores
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_DEADLINE_S)
+        os.close(self._from_agent)
+        self._complaints.close()
+
+    # -- the wire -------------------------------------------------------------------------------------------------------
+
+    def _ask(self, verb: str, *, within_s: float = 0.0, **body: Any) -> dict[str, Any]:
+        """The reply's body. Replies to earlier questions that nobody waited for are passed over."""
+        number = self._say(verb, body)
+        until = time.monotonic() + (within_s or _DEADLINES_S.get(verb, _DEADLINE_S))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._from_agent, selectors.EVENT_READ)
+            while True:
+                now = time.monotonic()
+                if now >= until:
+                    raise BoardUnreachable(
+                        f"the agent has not answered {verb!r} in time",
+                        hint="the board restores itself when the lease is over; look there with `autotune status`",
+                    )
+                wait_s = until - now
+                if self._lease_s:
+                    renew_s = self._said_at + self._lease_s / 4 - now
+                    if renew_s <= 0:
+                        self._say("keepalive", {})
+                        continue
+                    wait_s = min(wait_s, renew_s)
+                if selector.select(wait_s):
+                    for reply in self._take():
+                        if reply.get("id") == number:
+                            return _body(reply)
+
+    def _say(self, verb: str, body: Mapping[str, Any]) -> int:
+        self._number += 1
+        line = json.dumps({"id": self._number, "verb": verb, "body": body}).encode("ascii") + b"\n"
+        if len(line) > MAX_LINE:
+            raise AutotuneError(f"a request of {len(line)} bytes does not fit the line to the board")
+        self._send(line)
+        return self._number
+
+    def _send(self, data: bytes) -> None:
+        if self._closed:
+            raise BoardUnreachable("this line to the board is closed", hint="connect again")
+        until = time.monotonic() + _SENT_WITHIN_S
+        left = memoryview(data)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._to_agent, selectors.EVENT_WRITE)
+            while left:
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    raise BoardUnreachable(
+                        "the agent takes no more requests: it is stopped, or the board is stuck"
+                    )
+                try:
+                    left = left[os.write(self._to_agent, left) :]
+                except OSError as problem:
+                    raise self._gone() from problem
+        self._said_at = time.monotonic()
+
+    def _take(self) -> list[dict[str, Any]]:
+        try:
+            data = os.read(self._from_agent, 1 << 16)
+        except BlockingIOError:
+            return []
+        if not data:
+            raise self._gone()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE:
+            raise BoardUnreachable("the agent's reply is longer than a line may be")
+        try:
+            found = [json.loads(line) for line in lines]
+        except ValueError as problem:
+            raise BoardUnreachable(f"the agent says what can't be understood: {problem}") from problem
+        if not all(isinstance(reply, dict) for reply in found):
+            raise BoardUnreachable("the agent says what can't be understood: not an object")
+        return found
+
+    def _gone(self) -> BoardUnreachable:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        code = self._process.poll()
+        how = "" if code is None else f" (exit code {code})" if code >= 0 else f" (signal {-code})"
+        said = self._said()
+        return BoardUnreachable(
+            f"the board's agent is gone{how}{': ' + said if said else ''}",
+            hint="its guardian restores the board; `autotune restore` does it too, and says what it found",
+        )
+
+    def _said(self) -> str:
+        """The agent's last words on its standard error."""
+        with contextlib.suppress(OSError, ValueError):
+            self._complaints.seek(0)
+            lines = self._complaints.read(1 << 16).decode("utf-8", "replace").strip().splitlines()
+            return lines[-1] if lines else ""
+        return ""
+
+
+def _body(reply: Mapping[str, Any]) -> dict[str, Any]:
+    if reply.get("ok") is True and isinstance(reply.get("body"), dict):
+        return dict(reply["body"])
+    error = reply.get("error")
+    if not isinstance(error, dict):
+        raise BoardUnreachable("the agent's reply is neither an answer nor an error")
+    kind = _ERRORS.get(str(error.get("kind")), AutotuneError)
+    raise kind(str(error.get("message")), hint=str(error.get("hint") or ""))
