@@ -208,7 +208,7 @@ class LoadReply(TypedDict):
     server_cpu_s: float
     workers_before: List[int]
     workers_after: List[int]
-    connections_held: int  # established to the server's address, half-way through the measured run
+    connections_held: int  # sockets wrk has open, half-way through the measured run
     error_log: str
 
 
