@@ -28,6 +28,8 @@ FEWEST_CANDIDATES = 12
 FEWEST_FINALS = 12
 HYPOTHESES = 3
 POWER = 0.8
+POWER_OF_EACH = 0.84
+"""What each gate of a claim must let through on its own so that all of them together let 4 of 5 nights through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ def smallest_visible_difference(sigma_run: float, pairs: int) -> float:
 
     The largest of three demands. The usual one, n = 15.7 (sigma / effect)^2, +20 % for the trimmed mean, times what
     the first of Holm's three steps costs; the same with the t quantile of few rounds and the 1 % a claim must exceed;
-    and enough rounds on one side for the sign test not to veto it (the dearest at most n).
+    and enough rounds on one side for the sign test not to veto it (up to some 60 rounds the dearest).
     """
     if pairs < 6:
         return math.inf
@@ -71,19 +73,19 @@ def smallest_visible_difference(sigma_run: float, pairs: int) -> float:
     error = sigma_run * math.sqrt(2 * 1.06 / pairs)  # 1.06: variance of a 20 % trimmed mean of normal numbers
     kept = pairs - 2 * int(0.2 * pairs)
     critical = float(stdtrit(kept - 1, 1 - 0.025 / HYPOTHESES))
-    gated = max(critical * error, CLAIM_FROM) + power_z * error
+    gated = max(critical * error, CLAIM_FROM) + float(ndtri(POWER_OF_EACH)) * error
     rank = sign_rank(pairs)
     signed = sigma_run * math.sqrt(2) * _shift_for_signs(rank - 1, pairs)
     return math.expm1(max(usual, gated, signed))
 
 
 def _shift_for_signs(most: int, pairs: int) -> float:
-    """By how many standard deviations d must lie above 0 for at most `most` of `pairs` to be negative, 4 times of 5."""
+    """By how many standard deviations d must lie above 0 for at most `most` of `pairs` to be negative often enough."""
     low, high = 0.0, 6.0
     for _ in range(40):
         middle = (low + high) / 2
         negative = float(0.5 * math.erfc(middle / math.sqrt(2)))
-        if float(bdtr(most, pairs, negative)) >= POWER:
+        if float(bdtr(most, pairs, negative)) >= POWER_OF_EACH:
             high = middle
         else:
             low = middle
