@@ -287,7 +287,7 @@ def stop(
             sitting = store.sitting(name)
             stopped = sitting is None or not is_alive(sitting)
     if json:
-        print_json({"study": name, "was_running": running, "stopped": stopped})
+        print_json({"study": name, "was_running": running, "running": not stopped})
     elif not running:
         print(f"Nothing is running study {name}; there is nothing to stop.")
     elif stopped:

@@ -71,13 +71,16 @@ def print_page(page: Page) -> None:
     from autotune.report.page import Table
 
     screen = console()
-    for number, part in enumerate(page.parts):
+    first = True
+    for part in page.parts:
+        if not (part.rows or part.note if isinstance(part, Table) else part.lines):
+            continue
+        if not first:
+            screen.print()
+        first = False
         if isinstance(part, Table):
-            if part.rows or part.note:
-                screen.print(*([""] if number else []), sep="", end="\n" if number else "")
-                _print_table(screen, part)
-        elif part.lines:
-            screen.print(*([""] if number else []), sep="", end="\n" if number else "")
+            _print_table(screen, part)
+        else:
             _print_paragraph(screen, part)
 
 
@@ -91,14 +94,14 @@ def _print_table(screen: Console, table: Table) -> None:
     if table.title:
         screen.print(Text(printable(table.title), style="bold"))
     if table.rows:
-        shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+        shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim")
         last = len(table.columns) - 1
         for number, title in enumerate(table.columns):
             shown.add_column(
-                title,
+                Text(title),
                 justify="right" if title in table.right else "left",
                 overflow="fold",
-                no_wrap=number != last and shutil.get_terminal_size().columns >= 100,
+                no_wrap=number == 0 or (number != last and shutil.get_terminal_size().columns >= 100),
             )
         for row in table.rows:
             shown.add_row(*(Text(printable(cell)) for cell in row))

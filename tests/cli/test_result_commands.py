@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from front_door import Autotune, front_door, only_json
-from night_example import BEST, REFUSED, a_night, a_store, a_study
 
 from autotune.cli.places import complete_study_file, complete_study_name
+from night_example import BEST, REFUSED, a_night, a_store, a_study
 
 
 @pytest.fixture
