@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ def facts(places: Places) -> HelloReply:
         "netns": netns(),
         "cpus": sorted(os.sched_getaffinity(0)),
         "memory_bytes": memory_bytes()[1],
+        "open_files_limit": _open_files_limit(),
         "run_dir": places.run_dir,
         "run_is_tmpfs": _file_system(places.run_dir) in ("tmpfs", "ramfs"),
         "state_dir": places.state_dir,
@@ -40,6 +42,18 @@ def facts(places: Places) -> HelloReply:
         "model": _model(),
         "clock": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _open_files_limit() -> int:
+    """setrlimit(2): only CAP_SYS_RESOURCE (bit 24) raises a hard limit, and fs.nr_open is above them all."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with open("/proc/sys/fs/nr_open", encoding="ascii") as file:
+        ceiling = int(file.read())
+    if hard == resource.RLIM_INFINITY:
+        return ceiling
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        capabilities = next((int(line.split()[1], 16) for line in file if line.startswith("CapEff:")), 0)
+    return ceiling if capabilities >> 24 & 1 else hard
 
 
 def programs() -> Dict[str, Program]:

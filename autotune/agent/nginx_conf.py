@@ -25,8 +25,11 @@ _WRITES = re.compile(r"error_log|access_log|lock_file|.*_temp_path")
 _NOWHERE = ("off", "stderr", "/dev/null")
 _INCLUDED = ("/etc/nginx/", "/usr/share/nginx/")
 _MODULES = ("/usr/lib/nginx/modules/", "/usr/lib64/nginx/modules/", "/usr/share/nginx/modules/")
+# As nginx's own reader does it: quotes and # mean something only where a word begins, and a } only there ends a block;
+# otherwise `a"b; load_module x;"` would be one string here and two directives there.
 _TOKEN = re.compile(
-    r"""\s+|\#[^\n]*|(?P<end>[;{}])|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'|(?P<word>(?:\\.|\$\{|[^\s;{}"'\\])+)"""
+    r"""\s+|\#[^\n]*|(?P<end>[;{}])|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'"""
+    r"""|(?P<word>(?:\\.|\$\{|[^\s;{}"'\#\\])(?:\\.|\$\{|[^\s;{\\])*)"""
 )
 
 

@@ -58,6 +58,7 @@ class HelloReply(TypedDict):
     netns: str  # inode of the network namespace
     cpus: List[int]  # online CPUs the agent may use
     memory_bytes: int
+    open_files_limit: int  # the highest limit of open files that a process started here may set
     run_dir: str  # where lock and journal live
     run_is_tmpfs: bool
     state_dir: str  # where the tested nginx's site and logs live (on disk)

@@ -1,0 +1,82 @@
+"""Requests that can't be understood get an answer, not a death."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotune.agent.faults import Fault
+from autotune.agent.line import parse_request
+from autotune.agent.orders import load, night, switch
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"null", b"[]", b"{", b"\xff", b'{"id":"1"}', b'{"id":true,"verb":"read"}', b"[" * 100_000],
+)
+def test_noise_on_the_line_is_answered_under_number_zero(line: bytes) -> None:
+    request = parse_request(line)
+    assert (request.number, request.verb) == (0, "")
+    assert request.problem
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"id":7,"verb":"shell"}', b'{"id":7,"verb":["read"]}', b'{"id":7,"verb":"read","body":[]}']
+)
+def test_an_unknown_verb_is_answered_under_its_own_number(line: bytes) -> None:
+    request = parse_request(line)
+    assert (request.number, request.verb) == (7, "")
+
+
+NIGHT = {"study": "s", "night": 1, "holder": "h", "lease_s": 60, "files": []}
+LOAD = {
+    "url": "http://127.0.0.2:8088/a",
+    "threads": 2,
+    "connections": 4,
+    "warmup_s": 1,
+    "duration_s": 2,
+    "marker": "abcd",
+    "cpus": [],
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/../b", ".hidden", "a//b", "a\nb", "", "a/", "a\0b"]
+)
+def test_files_stay_below_the_served_directory(name: str) -> None:
+    with pytest.raises(Fault):
+        night({**NIGHT, "files": [{"name": name, "content_base64": ""}]})
+
+
+@pytest.mark.parametrize("lease_s", [0, -1, 1e9, "60", True, None, float("nan")])
+def test_a_lease_has_sensible_limits(lease_s: object) -> None:
+    with pytest.raises(Fault):
+        night({**NIGHT, "lease_s": lease_s})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "http://127.0.0.2:8088/a b"},
+        {"url": "http://example.org/"},
+        {"url": "https://127.0.0.2:8088/"},
+        {"url": "http://127.0.0.2:8088/a\n-s /tmp/x.lua"},
+        {"marker": "-s /tmp/x"},
+        {"threads": 3},
+        {"connections": 0},
+        {"duration_s": 0},
+        {"duration_s": 1e9},
+        {"cpus": [10_000]},
+        {"cpus": ["0"]},
+        {"marker": None},
+    ],
+)
+def test_a_load_that_makes_no_sense_is_refused(change: dict[str, object]) -> None:
+    load(dict(LOAD))
+    with pytest.raises(Fault):
+        load({**LOAD, **change})
+
+
+def test_a_path_is_written_once_in_a_switch() -> None:
+    write = {"path": "/proc/sys/net/core/somaxconn", "text": "1"}
+    with pytest.raises(Fault, match="twice"):
+        switch({"writes": [write, write], "server": None})
