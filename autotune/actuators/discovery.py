@@ -29,7 +29,8 @@ class Discovery:
     `stock` has the value of every setting that could be read, also of those that can't be varied; `missing` the reason
     for each of the latter. `choices` are the words this board takes, where they depend on the board. `kernel_paths`
     gives the id of every kernel file that can be written. `base` None: there is no nginx to be run, `base_problem` says
-    why. `nginx_stock` has every directive of the catalogue. `left_out` is what the tested nginx doesn't take over from the packaged configuration.
+    why. `nginx_stock` has every directive of the catalogue. `left_out` is what the tested nginx doesn't take over from
+    the packaged configuration. `cpus` may be used; `online_cpus` is how many nginx counts for `auto`.
     """
 
     stock: dict[str, Value]
@@ -40,7 +41,9 @@ class Discovery:
     base_problem: str
     nginx_stock: dict[str, Value]
     left_out: tuple[str, ...]
+    cpus: tuple[int, ...]
     online_cpus: int
+    open_files_limit: int
 
     def value_reason(self, id_: str, value: Value) -> str:
         """Why this board can't take this value of this setting; empty when it can."""
@@ -52,6 +55,11 @@ class Discovery:
             CATALOGUE[id_].check(value)
         except ValueError as problem:
             return str(problem)
+        if id_ == "nginx:worker_rlimit_nofile" and isinstance(value, int) and value > self.open_files_limit:
+            return f"nginx may have {self.open_files_limit} open files here at most, {value} can't be set"
+        if id_ == "nginx:worker_cpu_affinity" and isinstance(value, int):
+            there = sum(1 << cpu for cpu in self.cpus)
+            return "" if value and not value & ~there else f"{value:#x} names CPUs that this board lacks"
         offered = self.choices.get(id_, ())
         if not offered or value in offered:
             return ""
@@ -122,7 +130,9 @@ def discover(
         base_problem=problem,
         nginx_stock=nginx.stock_values(base, build) if base else {},
         left_out=((*base.left_out, moved) if moved else base.left_out) if base else (),
+        cpus=facts.cpus,
         online_cpus=_online_cpus(readings.get(_ONLINE_CPUS), facts),
+        open_files_limit=facts.open_files_limit,
     )
 
 

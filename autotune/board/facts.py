@@ -23,6 +23,7 @@ class BoardFacts:
     netns: str
     cpus: tuple[int, ...]
     memory_bytes: int
+    open_files_limit: int
     run_dir: str
     run_is_tmpfs: bool
     state_dir: str

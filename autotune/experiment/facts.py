@@ -10,6 +10,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "board.cpus": "online CPUs",
         "board.server_cpus": "CPUs the server may use under the study's placement",
         "board.memory_bytes": "memory of the board",
+        "board.open_files": "highest limit of open files that nginx may set there",
         "workload.connections": "connections the load keeps open",
         "workload.threads": "threads of the load generator",
     }

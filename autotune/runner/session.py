@@ -42,6 +42,7 @@ def facts_for(facts: BoardFacts, placement: CpuPlacement, study: Study) -> dict[
         "board.cpus": len(facts.cpus),
         "board.server_cpus": len(placement.server or facts.cpus),
         "board.memory_bytes": facts.memory_bytes,
+        "board.open_files": facts.open_files_limit,
         "workload.connections": study.workload.connections,
         "workload.threads": study.workload.threads,
     }
