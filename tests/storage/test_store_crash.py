@@ -13,7 +13,7 @@ from storage_examples import a_night, a_study
 from autotune.experiment.events import Sample
 from autotune.storage.store import Store
 
-DEATHS = 25
+DEATHS = 15
 
 WRITER = """
 import sys

@@ -1,0 +1,125 @@
+"""What the sampler is told: an Optuna study in memory, made anew from the log before each ask."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from autotune.experiment.events import Event, Failure, Proposal
+from autotune.measurement.scores import TrialScore
+from autotune.search.encoding import Encoding, Point
+
+# Where no good sample exists yet, a configuration that failed is told to be a tenth below stock.
+MARGIN = 0.1
+FAILED, RULES = "configuration failed", "rules"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A proposal as the sampler is told of it.
+
+    good: measured. failed: its configuration fails, told as the worst good value with a violated constraint. open: not
+    measured yet, another board may be at it. lost: the board's faults left it without a number; not told.
+    """
+
+    proposal: Proposal
+    state: Literal["good", "failed", "open", "lost"]
+    score: float
+    n: int
+
+
+def told(log: Sequence[Event], scores: Mapping[int, TrialScore]) -> list[Told]:
+    """Every proposal with what is known of it now, in order of their numbers."""
+    tried = {event.arm.number for event in log if isinstance(event, Failure) and event.arm.kind == "trial"}
+    proposals = sorted(
+        (event for event in log if isinstance(event, Proposal)), key=lambda proposal: proposal.number
+    )
+    return [_told(proposal, scores.get(proposal.number), tried) for proposal in proposals]
+
+
+def _told(proposal: Proposal, score: TrialScore | None, tried: set[int]) -> Told:
+    if proposal.origin == "stock":
+        return Told(proposal=proposal, state="good", score=0.0, n=0 if score is None else score.n)
+    if score is not None and score.failed:
+        return Told(proposal=proposal, state="failed", score=math.nan, n=score.n)
+    if score is not None and math.isfinite(score.score):
+        return Told(proposal=proposal, state="good", score=score.score, n=score.n)
+    return Told(proposal=proposal, state="lost" if proposal.number in tried else "open", score=math.nan, n=0)
+
+
+def worst_of(several: Sequence[Told]) -> float:
+    """The value that configurations which fail are told with."""
+    good = [one.score for one in several if one.state == "good" and one.proposal.origin != "stock"]
+    return min(0.0, *good) if good else -MARGIN
+
+
+def constraints(*, failed: float = 0.0, rules: float = 0.0) -> dict[str, float]:
+    """The whole vector of constraints, always the same keys in the same order; kept when at most 0."""
+    return {FAILED: failed, RULES: rules}
+
+
+def frozen(one: Told, point: Point, worst: float) -> FrozenTrial | None:
+    """The trial that Optuna gets; None: it isn't told."""
+    match one.state:
+        case "good":
+            return finished(point, one.score, constraints())
+        case "failed":
+            return finished(point, worst, constraints(failed=1.0))
+        case "open":
+            return create_trial(
+                state=TrialState.RUNNING, params=dict(point.drawn), distributions=point.distributions
+            )
+        case "lost":
+            return None
+
+
+def finished(point: Point, value: float, vector: Mapping[str, float]) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.COMPLETE,
+        value=value,
+        params=dict(point.drawn),
+        distributions=point.distributions,
+        constraints=dict(vector),
+    )
+
+
+def rebuilt(
+    encoding: Encoding, several: Sequence[Told], sampler: optuna.samplers.BaseSampler
+) -> optuna.study.Study:
+    """An Optuna study in memory that knows all that the log knows."""
+    study = optuna.create_study(
+        storage=optuna.storages.InMemoryStorage(), sampler=sampler, direction="maximize"
+    )
+    worst = worst_of(several)
+    trials = (frozen(one, encoding.encode(one.proposal.configuration), worst) for one in several)
+    study.add_trials([trial for trial in trials if trial is not None])
+    return study
+
+
+def seed_of(study_seed: int, *what: int | str) -> int:
+    """A seed of its own for everything that is drawn, the same on every machine."""
+    text = "/".join(str(part) for part in (study_seed, *what))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Optuna without its progress lines and its warnings about features it calls experimental."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
