@@ -173,6 +173,11 @@ def packaged(base: str, readings: Mapping[str, Reading], build: NginxBuild) -> P
             case _:
                 main.append(directive)
     kept, log_on, log = _http(base, http, left_out)
+    if not _survives(kept) or not _survives(tuple(main)):
+        raise BoardUnfit(
+            f"nginx's packaged configuration {base} has a word in quotes that can't be written again as it is",
+            hint="look for words beginning with # in it",
+        )
     return Packaged(
         main=tuple(main),
         events=events,
@@ -182,6 +187,14 @@ def packaged(base: str, readings: Mapping[str, Reading], build: NginxBuild) -> P
         error_level=error_level,
         left_out=tuple(left_out),
     )
+
+
+def _survives(directives: tuple[Directive, ...]) -> bool:
+    """Whether they can be written and read again: crossplane leaves the quotes off a word that begins with #."""
+    try:
+        return parse(build_text(directives)) == directives
+    except BoardUnfit:
+        return False
 
 
 def _http(

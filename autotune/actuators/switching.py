@@ -56,7 +56,9 @@ def plan_switch(
     kept = Configuration.of(
         {id_: value for id_, value in overrides.mapping.items() if id_ not in discovery.missing}
     )
-    changed = {id_: value for id_, value in configuration.values if value != discovery.stock.get(id_)}
+    changed = {
+        id_: value for id_, value in configuration.values if not _same(value, discovery.stock.get(id_))
+    }
     values = {**kept.mapping, **changed}
     for id_, value in values.items():
         if reason := discovery.value_reason(id_, value):
@@ -103,6 +105,10 @@ def effects_of(configuration: Configuration, discovery: Discovery, effects: Sequ
                 )
             )
     return Effective(configuration=Configuration.of(inside), doubts=tuple(doubts), refused="; ".join(refused))
+
+
+def _same(one: Value, other: Value | None) -> bool:
+    return one == other and type(one) is type(other)  # 1 is not on
 
 
 def _write(id_: str, value: Value) -> Write | None:
