@@ -129,15 +129,17 @@ def plan_night(
     wanted = trials if trials is not None else study.budget.candidates
     fewest = min(FEWEST_CANDIDATES, wanted) if wanted is not None else FEWEST_CANDIDATES
     cuts: list[str] = []
-    for stage, smaller in _cuts(plan):
+    for what, smaller in _cuts(plan):
         if _room(study, book, plan, affordable) >= fewest:
             break
-        plan = plan.model_copy(update=smaller)
-        cuts.append(stage)
+        cut = plan.model_copy(update=smaller)
+        if cut != plan:
+            cuts.append(what)
+        plan = cut
     room = _room(study, book, plan, affordable)
     candidates = max(min(room, wanted) if wanted is not None else room, 1)
     plan = plan.model_copy(update={"candidates": min(candidates, 10_000)})
-    return plan.model_copy(update={"reason": _plan_reason(study, book, plan, affordable, cuts)})
+    return plan.model_copy(update={"reason": _plan_reason(study, book, plan, deadline_s - now_s, cuts)})
 
 
 def shortened(
@@ -241,16 +243,19 @@ def _cuts(plan: Plan) -> list[tuple[str, dict[str, int]]]:
     ]
 
 
-def _plan_reason(study: Study, book: Logbook, plan: Plan, affordable: int, cuts: list[str]) -> str:
+def _plan_reason(study: Study, book: Logbook, plan: Plan, left_s: float, cuts: list[str]) -> str:
     needed = sum(_samples(study, book, plan).values())
-    reason = f"backwards from the deadline: time for {max(affordable, 0)} samples of {plan.sample_s:.1f} s"
+    affordable = max(int(left_s / plan.sample_s), 0)
+    reason = f"backwards from the deadline: time for {affordable} samples of {plan.sample_s:.1f} s"
     wanted = study.budget.candidates
     if wanted is not None and plan.candidates < wanted:
         reason += f"; {plan.candidates} of {wanted} candidates"
     if cuts:
         reason += "; to leave room for a search: " + ", ".join(cuts)
-    if needed > affordable:
+    if needed * plan.sample_s > left_s:
         reason += f"; the least that makes a result needs {needed} samples, so this night will be late"
+    elif needed * plan.sample_s > left_s * (1 - RESERVE):
+        reason += "; nothing is kept back for re-takes"
     return reason
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from number_bench import FakeClock, NumberBench, drive, night_begun, number_study, whole_night
 
@@ -50,7 +50,9 @@ def test_hours_in_the_budget_are_a_deadline() -> None:
     assert _plan(study, None) == _plan(study, 2)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
+@example(1.0, 58.0, 6, 12, 0)  # fits, but for the reserve
+@example(1.0, 61.5, 6, 12, 0)  # doesn't
 @given(
     st.floats(0.01, 12),
     st.floats(2, 60),
@@ -67,8 +69,17 @@ def test_a_plan_fits_its_time_or_says_that_it_does_not(
     assert plan.finals_rounds % 3 == 0
     assert plan.calibration_pairs >= 6
     assert plan.candidates >= 1
-    fits = _total(study, plan) * sample_s <= hours * 3600
+    left_s = (1000 + hours * 3600) - 1000
+    fits = _total(study, plan) * sample_s <= left_s
     assert fits != ("late" in plan.reason)
+    keeps_reserve = _total(study, plan) * sample_s <= left_s * 0.95
+    assert keeps_reserve == ("late" not in plan.reason and "re-takes" not in plan.reason)
+
+
+def test_a_plan_names_only_the_cuts_that_cut_something() -> None:
+    reason = _plan(number_study(candidates=None, series_rounds=0, calibration_pairs=6), 0.3).reason
+    assert "series" not in reason
+    assert "calibration" not in reason
 
 
 def test_the_finals_are_the_last_to_give_way() -> None:
