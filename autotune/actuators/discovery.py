@@ -28,9 +28,10 @@ class Discovery:
 
     `stock` has the value of every setting that could be read, also of those that can't be varied; `missing` the reason
     for each of the latter. `choices` are the words this board takes, where they depend on the board. `kernel_paths`
-    gives the id of every kernel file that can be written. `base` None: there is no nginx to be run, `base_problem` says
-    why. `nginx_stock` has every directive of the catalogue. `left_out` is what the tested nginx doesn't take over from
-    the packaged configuration. `cpus` may be used; `online_cpus` is how many nginx counts for `auto`.
+    gives the id of every kernel file that takes its own value back (dirty_bytes doesn't while dirty_ratio rules).
+    `base` None: there is no nginx to be run, `base_problem` says why. `nginx_stock` has every directive of the
+    catalogue. `left_out` is what the tested nginx doesn't take over from the packaged configuration. `cpus` may be
+    used; `online_cpus` is how many nginx counts for `auto`.
     """
 
     stock: dict[str, Value]
@@ -74,7 +75,7 @@ def paths_to_read(settings: Sequence[Setting], server: ManagedNginx) -> tuple[st
     paths = [
         path
         for setting in settings
-        if not _refused(setting.id) and (path := _kernel_path(CATALOGUE[setting.id]))
+        if not _refused(setting.id) and (path := kernel_path(CATALOGUE[setting.id]))
     ]
     paths += [
         server.base,
@@ -104,7 +105,7 @@ def discover(
             missing[id_] = reason
             continue
         setting = CATALOGUE[id_]
-        path = _kernel_path(setting)
+        path = kernel_path(setting)
         try:
             if path:
                 stock[id_], offered = _kernel_stock(setting, path, readings)
@@ -117,7 +118,7 @@ def discover(
             choices[id_] = offered
         if reason := _pointless(setting, placement) or (_unwritable(path, readings, facts) if path else ""):
             missing[id_] = reason
-        elif path:
+        elif path and stock[id_] != "unset":
             kernel_paths[path] = id_
     stock |= {id_: value for id_, value in overrides.mapping.items() if id_ not in missing}
     moved = nginx.server_cpu_words(base, placement) if base else ""
@@ -142,7 +143,8 @@ def _refused(id_: str) -> str:
     return "" if id_ in CATALOGUE else "not in the built-in catalogue"
 
 
-def _kernel_path(setting: Setting) -> str:
+def kernel_path(setting: Setting) -> str:
+    """The kernel's file of a setting; empty for one of nginx."""
     match setting.family:
         case "sysctl":
             return sysctl.path_of(setting)

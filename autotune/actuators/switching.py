@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.actuators import nginx, sysctl, thp
-from autotune.actuators.discovery import Discovery
+from autotune.actuators.discovery import Discovery, kernel_path
 from autotune.actuators.wording import checked
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import Begun, Effect, Write
@@ -81,10 +81,11 @@ def effects_of(configuration: Configuration, discovery: Discovery, effects: Sequ
     A value the kernel rounded or cut without a word is a Doubt; a refusal is in `refused`.
     """
     inside = dict(configuration.values)
+    ids = {kernel_path(CATALOGUE[id_]): id_ for id_ in discovery.stock if id_ not in discovery.missing}
     doubts = []
     refused = []
     for effect in effects:
-        id_ = discovery.kernel_paths.get(effect.path, "")
+        id_ = ids.get(effect.path, "")
         if id_ and effect.error:
             refused.append(f"{id_}: the kernel refused {effect.requested!r}: {effect.error}")
         if id_ not in inside or effect.error:
