@@ -39,8 +39,8 @@ class Setting(Record):
     `low` and `high` are hard limits in `unit` (inclusive; for a vector, of every element). `choices` are the only
     words a CHOICE may take; empty means "whatever the board lists". `specials` are words a numeric setting may take
     beside its numbers ("unset", "off"). `bites` says when a new value takes effect. `loopback` is the reason why the
-    setting is pointless when the load goes over loopback (empty: it isn't); `pinned` likewise for a server confined
-    to a set of CPUs. `effect` is a guess from public guides, order: 1 KB / 100 KB / PHP.
+    setting is pointless when the load goes over loopback (empty: it isn't); `pinned` likewise for a server that is
+    left with one CPU. `effect` is a guess from public guides, order: 1 KB / 100 KB / PHP.
     """
 
     id: str
