@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 Tone: TypeAlias = Literal["plain", "headline", "good", "warning", "quiet"]
 
 _INDENT = "  "
+_GAP = "  "
+_NARROWEST = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +83,14 @@ def _table_text(table: Table, width: int) -> str:
     widths = [
         max([len(title), *(len(row[column]) for row in rows)]) for column, title in enumerate(table.columns)
     ]
-    spare = width - len(_INDENT) - sum(widths[:-1]) - 2 * (len(widths) - 1)
-    widths[-1] = min(widths[-1], max(spare, 30))
+    room = width - len(_INDENT) - len(_GAP) * (len(widths) - 1)
+    # The widest column gives way first, down to what can still be read; short ones are never folded.
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widths[max(range(len(widths)), key=lambda column: (widths[column], column))] -= 1
     lines = [table.title] if table.title else []
     if rows:
         lines += _row_lines(table, table.columns, widths)
-        lines.append(_INDENT + "  ".join("-" * one for one in widths))
+        lines.append(_INDENT + _GAP.join("-" * one for one in widths))
         for row in rows:
             lines += _row_lines(table, row, widths)
     if table.note:
@@ -95,15 +99,18 @@ def _table_text(table: Table, width: int) -> str:
 
 
 def _row_lines(table: Table, row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """One row; only the last column may run over several lines."""
-    *cells, last = row
-    wrapped = textwrap.wrap(last, widths[-1], break_on_hyphens=False) or [""]
-    fixed = [
-        cell.rjust(width) if title in table.right else cell.ljust(width)
-        for cell, width, title in zip(cells, widths, table.columns, strict=False)
+    """One row, on as many lines as its longest cell needs."""
+    cells = [
+        textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+        for cell, width in zip(row, widths, strict=True)
     ]
-    if table.columns[-1] in table.right:
-        wrapped = [line.rjust(widths[-1]) for line in wrapped]
-    start = _INDENT + "".join(cell + "  " for cell in fixed)
-    lines = [start + wrapped[0], *(" " * len(start) + line for line in wrapped[1:])]
-    return [line.rstrip() for line in lines]
+    lines = []
+    for number in range(max(len(cell) for cell in cells)):
+        words = [
+            (cell[number] if number < len(cell) else "").rjust(width)
+            if title in table.right
+            else (cell[number] if number < len(cell) else "").ljust(width)
+            for cell, width, title in zip(cells, widths, table.columns, strict=True)
+        ]
+        lines.append((_INDENT + _GAP.join(words)).rstrip())
+    return lines
