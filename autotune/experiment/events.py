@@ -123,7 +123,8 @@ class NightBegun(Record):
     """A sitting begins. Holds all of the board that later decisions need, so that they need no board.
 
     `stock` has the value of every usable setting as read tonight; `facts` the board and workload facts that
-    expressions use; `steps` the hand-tuned sequence as it applies here; `space_ids` the parameters that can be tuned.
+    expressions use; `steps` the hand-tuned sequence as it applies here; `space_ids` the parameters that can be tuned; `offered` the words this
+    board takes, where they depend on the board.
     """
 
     kind: Literal["night begun"] = "night begun"
@@ -133,6 +134,7 @@ class NightBegun(Record):
     stock: dict[str, Value]
     facts: dict[str, Value]
     space_ids: tuple[str, ...]
+    offered: dict[str, tuple[str, ...]] = {}
     dropped: tuple[Dropped, ...] = ()
     steps: tuple[AppliedStep, ...] = ()
     hand_tuned: Configuration = Configuration()

@@ -18,7 +18,9 @@ from autotune.runner.live_bench import now_text
 from autotune.runner.sequence import apply_sequence
 from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, restore
 from autotune.space.configuration import Configuration
-from autotune.space.search_space import Dropped
+from autotune.space.search_space import Dropped, SearchSpace
+from autotune.space.setting import Kind
+from autotune.space.value import value_text
 
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
 _LOG_BYTES_PER_S = 20_000_000
@@ -154,9 +156,10 @@ def begin_night(
     study, stock = held.study, dict(held.discovery.stock)
     unwritable = _unwritable(held)
     missing = {**held.discovery.missing, **unwritable}
-    left_out = {**service_changers(study), **missing}
+    offered = study.space.offering(held.discovery.choices)
+    left_out = {**service_changers(study), **_without_choice(offered), **missing}
     stock = {id_: value for id_, value in stock.items() if id_ not in missing}
-    space = study.space.without(left_out)
+    space = offered.without(left_out)
     if first is not None:
         _require_same_space(first, space.ids, left_out)
     if not space.parameters:
@@ -176,6 +179,7 @@ def begin_night(
         stock=stock,
         facts=dict(held.facts),
         space_ids=space.ids,
+        offered={id_: words for id_, words in held.discovery.choices.items() if id_ in space.ids},
         dropped=tuple(Dropped(id=id_, reason=reason) for id_, reason in sorted(left_out.items())),
         steps=steps,
         hand_tuned=hand_tuned,
@@ -218,6 +222,14 @@ def stock_changes(begun: NightBegun, held: Held) -> str:
         f"{id_} was {value}, is {now.get(id_, 'gone')}" for id_, value in begun.stock.items() if now.get(id_) != value
     ]
     return "; ".join(changed)
+
+
+def _without_choice(space: SearchSpace) -> dict[str, str]:
+    return {
+        one.id: f"this board offers only {value_text(one.values[0]) if one.values else 'other words'}"
+        for one in space.parameters
+        if one.setting.kind is Kind.CHOICE and len(one.values) < 2
+    }
 
 
 def _unwritable(held: Held) -> dict[str, str]:

@@ -41,14 +41,15 @@ class Encoding:
     @classmethod
     def of(cls, study: Study, first: NightBegun) -> Encoding:
         usable = set(first.space_ids)
+        space = study.space.offering(first.offered)
         hand_tuned = first.hand_tuned.mapping if not first.hand_tuned_outside else {}
         axes = (
             ParameterAxes.of(parameter, first.stock[parameter.id], hand_tuned.get(parameter.id))
-            for parameter in study.space.parameters
+            for parameter in space.parameters
             if parameter.id in usable and parameter.id in first.stock
         )
         return cls(
-            space=study.space,
+            space=space,
             stock=first.stock,
             facts=first.facts,
             parameters=tuple(one for one in axes if one.can_vary),

@@ -39,7 +39,7 @@ from autotune.space.value import Value
 START_UP_SHARE = 0.15
 START_UP_MOST = STRATA
 # A sampler that keeps breaking rules is told so this often before its draws are repaired instead.
-ASKS = 20
+ASKS = 12
 RANDOM_TRIES = 500
 
 Scores = Callable[[Study, Sequence[Event]], Mapping[int, TrialScore]]

@@ -104,6 +104,19 @@ class SearchSpace(Record):
         ]
         return tuple(reasons)
 
+    def offering(self, offered: Mapping[str, tuple[str, ...]]) -> SearchSpace:
+        """The space with only the words that a board offers, for settings whose words depend on the board."""
+        return self.model_copy(
+            update={
+                "parameters": tuple(
+                    one.model_copy(update={"values": tuple(v for v in one.values if v in offered[one.id])})
+                    if one.id in offered and one.values
+                    else one
+                    for one in self.parameters
+                )
+            }
+        )
+
     def without(self, dropped: Mapping[str, str]) -> SearchSpace:
         """The space that is left when these ids (with their reasons) can't be used."""
         return self.model_copy(
