@@ -56,7 +56,7 @@ def log_path(store: Store, study: str) -> Path:
 
 def definition_path(name: str, kind: ShippedKind) -> Path:
     """The file that `name` stands for: a path, or the name of a shipped study or space."""
-    from autotune.definitions.shipped import shipped_dir
+    from autotune.definitions.shipped import shipped_dir, shipped_names
 
     path = Path(name)
     if name.endswith(".toml") or "/" in name:
@@ -69,17 +69,6 @@ def definition_path(name: str, kind: ShippedKind) -> Path:
         f"{name!r} is neither a file nor a shipped {noun}",
         hint=f"Shipped: {', '.join(shipped_names(kind)) or 'none'}. A file of your own ends in .toml.",
     )
-
-
-def shipped_names(kind: ShippedKind) -> list[str]:
-    """The shipped studies or spaces, without the hand-tuned sequences that stand beside the studies."""
-    import tomllib
-
-    from autotune.definitions.shipped import shipped_dir
-
-    mark = "workload" if kind == "studies" else "parameter"
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(shipped_dir(kind).glob("*.toml"))}
-    return [name for name, text in texts.items() if mark in tomllib.loads(text)]
 
 
 def study_file(name: str) -> Study:
@@ -96,6 +85,8 @@ def complete_study_file(incomplete: str) -> list[str]:
 
 def _complete(incomplete: str, kind: ShippedKind) -> list[str]:
     here = [str(path) for path in Path().glob(f"{incomplete}*") if path.suffix == ".toml" or path.is_dir()]
+    from autotune.definitions.shipped import shipped_names
+
     return [name for name in shipped_names(kind) if name.startswith(incomplete)] + here
 
 

@@ -28,6 +28,13 @@ def shipped_files() -> tuple[Path, ...]:
     return tuple(path for kind in KINDS for path in sorted(shipped_dir(kind).glob("*.toml")))
 
 
+def shipped_names(kind: ShippedKind) -> tuple[str, ...]:
+    """The shipped studies or spaces by short name, without the hand-tuned sequences that stand beside the studies."""
+    mark = "\n[workload]" if kind == "studies" else '\n[parameter."'
+    files = sorted(shipped_dir(kind).glob("*.toml"))
+    return tuple(path.stem for path in files if mark in path.read_text(encoding="utf-8"))
+
+
 def find_definition(name: str, *, beside: Path) -> Path | None:
     """The file a study means by `name`: beside the study, else the shipped one of that name."""
     places = (beside.parent, *(shipped_dir(kind) for kind in KINDS))
