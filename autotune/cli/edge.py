@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from autotune import __version__
 from autotune.cli.output import colours, say
 from autotune.cli.places import state_dir
-from autotune.errors import AutotuneError, DefinitionError
+from autotune.errors import AutotuneError, DefinitionError, Interrupted
 
 _MOST_MISTAKES = 40
 
@@ -47,7 +47,10 @@ def show_error(error: AutotuneError) -> None:
             shown.append(f"  ... and {len(error.mistakes) - _MOST_MISTAKES} more")
         message = "\n".join([f"{len(error.mistakes)} mistakes:", *shown])
     red, plain = ("\x1b[31m", "\x1b[0m") if colours(sys.stderr) else ("", "")
-    say(f"{red}error: {_visible(message)}{plain}")
+    if isinstance(error, Interrupted):
+        say(f"{_visible(message)}; the board is restored")
+    else:
+        say(f"{red}error: {_visible(message)}{plain}")
     if error.hint:
         say(f"  {_visible(error.hint)}")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 from autotune.cli.output import console, say
-from autotune.errors import StorageError
+from autotune.errors import AutotuneError, StorageError
 from autotune.report.page import printable
 from autotune.report.words import duration_text, ratio_pm_text
-from autotune.runner.notices import Notice, Progress, Watcher
+from autotune.runner.notices import Notice, Progress, Said, Watcher
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -127,14 +127,25 @@ def watching(log: Path, screen: Screen) -> Iterator[Watcher]:
         if screen == "nothing":
             yield keep
             return
-        if screen == "lines":
-            yield _both(keep, PlainLines())
-            return
-        from rich.live import Live
-        from rich.text import Text
+        try:
+            with _shown(screen) as show:
+                yield _both(keep, show)
+        except AutotuneError as error:
+            # The screen hears of it at the edge; a detached night's stderr is the log itself.
+            keep(Said(level="error", text=error.message))
+            raise
 
-        with Live(Text("starting"), console=console(), refresh_per_second=4, transient=True) as panel:
-            yield _both(keep, LivePanel(panel))
+
+@contextmanager
+def _shown(screen: Screen) -> Iterator[Watcher]:
+    if screen != "panel":
+        yield PlainLines()
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(Text("starting"), console=console(), refresh_per_second=4, transient=True) as panel:
+        yield LivePanel(panel)
 
 
 def _both(first: Watcher, second: Watcher) -> Watcher:

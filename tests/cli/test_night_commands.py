@@ -127,6 +127,7 @@ def test_a_night_ended_by_a_signal_has_its_exit_code(
     monkeypatch.setattr("autotune.runner.night.run_night", interrupted)
     result = autotune("resume", "invented", "--storage", url)
     assert result.exit_code == 143
+    assert "stopped by SIGTERM; the board is restored\n" in result.stderr
     assert "the same command again goes on" in result.stderr
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autotune.cli.progress import progress_line, watching
-from autotune.errors import StorageError
+from autotune.errors import BoardUnfit, StorageError
 from autotune.runner.notices import Progress, Said
 
 SEARCHING = Progress(
@@ -83,6 +83,12 @@ def test_the_log_goes_on_where_it_was(tmp_path: Path) -> None:
         with watching(tmp_path / "s.log", "nothing") as watch:
             watch(Said(level="info", text=text))
     assert len((tmp_path / "s.log").read_text().splitlines()) == 2
+
+
+def test_what_ended_the_night_is_in_the_log(tmp_path: Path) -> None:
+    with pytest.raises(BoardUnfit), watching(tmp_path / "s.log", "lines"):
+        raise BoardUnfit("it rained into the rack")
+    assert "error: it rained into the rack" in (tmp_path / "s.log").read_text()
 
 
 def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
