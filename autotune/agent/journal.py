@@ -6,6 +6,7 @@ restore's own lines when the file system is full.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -60,6 +61,7 @@ class Journal:
             _make_ballast(places)
             handle = os.open(places.journal, _APPEND | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError as problem:
+            _drop_ballast(places)
             raise _fault(places, problem) from None
         journal = cls(places, handle)
         journal.append([begin], sync=True)
@@ -103,11 +105,17 @@ class Journal:
 
     def finish(self) -> None:
         """CLEAN, then no journal at all. A death in between leaves a clean journal, which means the same."""
-        self.append([{"entry": "CLEAN"}], sync=True)
+        with contextlib.suppress(Fault):  # where even this line has no room, its removal says it
+            self.append([{"entry": "CLEAN"}], sync=True)
         self.close()
-        _drop_ballast(self._places)
-        os.unlink(self._places.journal)
-        sync_dir(self._places.run_dir)
+        remove_journal(self._places)
+
+
+def remove_journal(places: Places) -> None:
+    """No journal any more, and no ballast."""
+    _drop_ballast(places)
+    os.unlink(places.journal)
+    sync_dir(places.run_dir)
 
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

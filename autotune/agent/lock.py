@@ -4,6 +4,7 @@ so the lock is free only when both are gone.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -33,9 +34,11 @@ class Lock:
             if places.uid != 0:
                 _check_root_is_away()
             _flock(handle, places.lock)
-            text = json.dumps({"holder": holder}).encode("ascii")
             os.ftruncate(handle, 0)
-            os.pwrite(handle, text, 0)
+            with contextlib.suppress(
+                OSError
+            ):  # only for messages; a full disk must not keep anyone from restoring
+                os.pwrite(handle, json.dumps({"holder": holder}).encode("ascii"), 0)
         except BaseException:
             os.close(handle)
             raise

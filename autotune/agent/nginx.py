@@ -11,8 +11,10 @@ from typing import Callable, Dict, List, Literal, NamedTuple, Optional, Sequence
 from autotune.agent import processes, sockets
 
 _START_WITHIN_S = 10.0
+_NO_MORE_AFTER_S = 0.3
 _STOP_WITHIN_S = 3.0
 _KILLED_WITHIN_S = 5.0
+_ENDS_WITHIN_S = 0.3
 _POLL_S = 0.0005
 _LOG_CAP = 1 << 16
 _TOLD = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
@@ -75,6 +77,17 @@ class Server:
         """The worker processes that have finished their start (their title says so)."""
         pids = processes.children(self.child.pid)
         return sorted(pid for pid in pids if processes.command_line(pid).startswith(b"nginx: worker process"))
+
+    def settled(self) -> bool:
+        """Whether the master has started all it will: it sleeps, and no child still bears its title.
+
+        Until then one worker more may come a few milliseconds after the last.
+        """
+        master = processes.read_stat(self.child.pid)
+        if master is None or master.state != "S":
+            return False
+        pids = processes.children(self.child.pid)
+        return not any(processes.command_line(pid).startswith(b"nginx: master process") for pid in pids)
 
     def cpu_s(self) -> float:
         """CPU seconds of the master and all its workers, dead ones included for as long as they were seen."""
@@ -147,17 +160,32 @@ def start(
     server = Server(files, child, address, port, cpus)
     started(server)
     until = time.monotonic() + _START_WITHIN_S
+    up, changed = 0, time.monotonic()
     while True:
         if child.poll() is not None:
             raise _did_not_start(files, child.exit_code)
-        up = len(server.workers())
-        if up == workers:
+        settled = server.settled()  # asked first: what is counted then is all there is
+        before, up = up, len(server.workers())
+        if up == workers and settled:
             return server
+        if up != before:
+            changed = time.monotonic()
         if grave := grave_line(told(files)):
+            if _ends(child, pause):
+                raise _did_not_start(files, child.exit_code)
             raise Refused("canary", grave, "configuration")
-        if time.monotonic() >= until:
+        now = time.monotonic()
+        if now >= until or (up != workers and up and now - changed >= _NO_MORE_AFTER_S):
             raise Refused("canary", f"{up} workers came up, {workers} were ordered", "configuration")
         pause(_POLL_S)
+
+
+def _ends(child: processes.Child, pause: Pause) -> bool:
+    """Whether a master that has complained so gravely ends of itself, as it does on a configuration it rejects."""
+    until = time.monotonic() + _ENDS_WITHIN_S
+    while child.poll() is None and time.monotonic() < until:
+        pause(_POLL_S)
+    return child.exit_code is not None
 
 
 def takes_early_log(version: str) -> bool:

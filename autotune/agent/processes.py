@@ -95,15 +95,19 @@ class Child:
             os.killpg(self.pid, number)
 
     def group_alive(self) -> bool:
-        """Whether anything of its process group is left. Reaps the leader."""
-        self.poll()
+        """Whether anything of its process group is left that still runs. Reaps the leader."""
+        ended = self.poll() is not None
         try:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
             return False
         except PermissionError:
             return True
-        return True
+        if not ended:
+            return True
+        # Orphans that have ended stay in the group until init takes notice, which may be never in a container.
+        group = (stat for stat in map(read_stat, all_pids()) if stat and stat.pgid == self.pid)
+        return any(stat.state not in "ZX" for stat in group)
 
 
 def spawn(

@@ -13,7 +13,7 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from autotune.agent import processes
 from autotune.agent.faults import Fault
-from autotune.agent.journal import Entry, Journal, Story, read_journal
+from autotune.agent.journal import Entry, Journal, Story, read_journal, remove_journal
 from autotune.agent.kernel_files import Group, by_hand, group_of, read_value, write_value
 from autotune.agent.places import Places, remove_tree
 from autotune.agent.protocol import LeftOver
@@ -55,7 +55,7 @@ def restore_from_journal(places: Places) -> Undone:
             f"compare the values in it with the board's own by hand, then rm {places.journal}; or reboot",
         )
     if not story.begin:
-        Journal.reopen(places).finish()
+        remove_journal(places)  # its BEGIN was never finished, so nothing was done
         return Undone([], [], [])
     same_boot = story.begin["boot_id"] == boot_id()
     if same_boot and story.begin["netns"] != netns():

@@ -75,6 +75,9 @@ class Agent:
             self._line.fail(request.number, permission_fault(problem).body)
         except Leave:
             raise
+        except OSError as problem:
+            words = f"{request.verb}: {problem.filename or 'the system'}: {problem.strerror}"
+            self._line.fail(request.number, Fault("failed", words, "see `df -h` and `dmesg | tail`").body)
         except Exception as problem:
             words = f"{request.verb}: {type(problem).__name__}: {problem}"
             self._line.fail(request.number, Fault("failed", words, "this is a bug of ours").body)

@@ -80,7 +80,11 @@ class Connection:
 
     def __init__(self, prefix: tuple[str, ...] = ()) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
-        agent = start_agent(prefix, self._complaints)
+        try:
+            agent = start_agent(prefix, self._complaints)
+        except BaseException:
+            self._complaints.close()
+            raise
         self._process, self._to_agent, self._from_agent = agent.process, agent.to_agent, agent.from_agent
         self._closed = False
         self._rest = b""
