@@ -70,9 +70,7 @@ def _stock_failed(book: Logbook) -> Finished | None:
 
 def _calibration_step(study: Study, book: Logbook) -> Measure | Finished | None:
     night = book.night
-    if any(place[0] == night and place[1] is not Stage.CALIBRATION for place in book.slots) or any(
-        proposal.night == night for proposal in book.proposals.values()
-    ):
+    if any(place[0] == night and place[1] is not Stage.CALIBRATION for place in book.slots):
         return None
     planned = book.plans[night].calibration_pairs
     step = _first_open(book, calibration_places(0, planned), pairs=True)

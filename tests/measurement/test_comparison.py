@@ -271,6 +271,10 @@ def test_a_step_in_stock_is_found_and_the_trials_around_it_are_suspect() -> None
     assert "step in stock" in _codes(compare(number_study(candidates=60, reference_every=3), log))
 
 
+def test_a_step_of_five_sigma_is_found_in_most_nights() -> None:
+    assert sum(bool(reference_steps(_stepping(-0.05, seed), 1)) for seed in range(20)) >= 15
+
+
 def test_quiet_nights_seldom_cry_wolf() -> None:
     alarms = sum(bool(reference_steps(_stepping(0.0, seed), 1)) for seed in range(30))
     assert alarms <= 9  # about one night in ten, with a sigma that ten pairs know only roughly

@@ -35,7 +35,7 @@ def _truth_of(log: list[Event]) -> dict[int, float]:
     return {one.number: math.log(truth(one.configuration)) for one in log if isinstance(one, Proposal)}
 
 
-@pytest.mark.parametrize(("drift", "wave"), [(0.0, 0.0), (-0.5, 0.0), (0.0, 0.05)])
+@pytest.mark.parametrize(("drift", "wave"), [(0.0, 0.0), (-10.0, 0.0), (0.0, 0.05)])
 def test_scores_are_the_true_log_ratios_whatever_the_drift(drift: float, wave: float) -> None:
     study = number_study(candidates=40)
     log = _search_only(
@@ -89,6 +89,23 @@ def test_the_best_of_many_equal_trials_is_shrunk_to_next_to_nothing() -> None:
         raw.append(best.score)
         shrunken.append(best.shrunken)
     assert statistics.mean(raw) > 0.04  # pure fiction
+    assert statistics.mean(shrunken) < 0.02
+
+
+def test_configurations_far_below_stock_do_not_make_luck_look_like_merit() -> None:
+    study = number_study(candidates=60)
+
+    def few_are_terrible(configuration: Configuration) -> float:
+        backlog = configuration.mapping.get(BACKLOG.id, 4096)
+        return 0.4 if isinstance(backlog, int) and backlog < 512 else 1.0
+
+    shrunken, terrible = [], 0
+    for seed in range(8):
+        bench = NumberBench(FakeClock(), ratio=few_are_terrible, sigma=0.02, seed=seed)
+        scores = trial_scores(study, _search_only(whole_night(study, bench)))
+        terrible += sum(one.score < -0.5 for one in scores.values())
+        shrunken.append(max(one.shrunken for one in scores.values() if one.number))
+    assert terrible > 8 * 5
     assert statistics.mean(shrunken) < 0.02
 
 
