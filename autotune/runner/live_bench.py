@@ -50,7 +50,10 @@ class LiveBench:
             same = one.sha256 == two.sha256
             truths.append(
                 UrlTruth(
-                    url=_path(one.url), status=one.status, length=one.length, sha256=one.sha256 if same else ""
+                    url=_path(one.url),
+                    status=one.status,
+                    length=one.length,
+                    sha256=one.sha256 if same else "",
                 )
             )
         self._truth = tuple(truths)

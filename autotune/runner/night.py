@@ -213,9 +213,7 @@ class NightShift:
             doubts = (*doubts, self._self_test_doubt)
         deadline = None if self._deadline_s is None else _text(self._deadline_s)
         first = next((event for event in self._log if isinstance(event, NightBegun)), None)
-        night = begin_night(
-            held, night=_nights(self._log) + 1, first=first, deadline=deadline, doubts=doubts
-        )
+        night = begin_night(held, night=_nights(self._log) + 1, first=first, deadline=deadline, doubts=doubts)
         self._append(night)
         self._say(
             "info",
@@ -293,7 +291,9 @@ class NightShift:
             self._say("warning", f"Optuna's mirror could not be written: {problem}")
 
     def _result(
-        self, outcome: Literal["complete", "already complete", "stopped", "refused", "systemic failure"], reason: str
+        self,
+        outcome: Literal["complete", "already complete", "stopped", "refused", "systemic failure"],
+        reason: str,
     ) -> NightResult:
         return NightResult(study=self._study.name, outcome=outcome, reason=reason)
 

@@ -25,7 +25,12 @@ from autotune.space.value import value_text
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
 _LOG_BYTES_PER_S = 20_000_000
 # Any of these may be one higher for a second without anyone noticing.
-_HARMLESS = ("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_max_syn_backlog", "vm.stat_interval", "net.core.somaxconn")
+_HARMLESS = (
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_syn_backlog",
+    "vm.stat_interval",
+    "net.core.somaxconn",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,9 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
         Need(
             what="/run in memory",
             ok=facts.run_is_tmpfs,
-            detail=facts.run_dir if facts.run_is_tmpfs else f"{facts.run_dir} is on a disk: a journal outlives a reboot",
+            detail=facts.run_dir
+            if facts.run_is_tmpfs
+            else f"{facts.run_dir} is on a disk: a journal outlives a reboot",
             next="nothing: a journal of another boot is recognised by its boot id and never replayed",
             fatal=False,
         ),
@@ -104,7 +111,9 @@ def require(found: Sequence[Need]) -> tuple[Doubt, ...]:
     if lacking:
         text = "; ".join(f"{need.what}: {need.detail}" for need in lacking)
         error = LoadGeneratorFailed if lacking[0].what == "wrk" else BoardUnfit
-        raise error(f"this board can't carry the night: {text}", hint="; ".join(need.next for need in lacking))
+        raise error(
+            f"this board can't carry the night: {text}", hint="; ".join(need.next for need in lacking)
+        )
     return tuple(
         Doubt(code=need.what, text=f"{need.what}: {need.detail}", next=need.next)
         for need in found
@@ -120,14 +129,20 @@ def self_test(study: Study) -> Doubt | None:
     connection = connect(study.board)
     try:
         connection.begin(
-            study=study.name, night=0, holder=f"self-test pid {os.getpid()}", lease_s=study.budget.lease_s, files=()
+            study=study.name,
+            night=0,
+            holder=f"self-test pid {os.getpid()}",
+            lease_s=study.budget.lease_s,
+            files=(),
         )
         paths = [f"/proc/sys/{key.replace('.', '/')}" for key in _HARMLESS]
         readings = connection.read(paths)
         usable = [path for path in paths if readings[path].writable and readings[path].text is not None]
         if not usable:
             connection.end()
-            return Doubt(code="self-test", text="the guardian was not tried: no kernel setting can be changed here")
+            return Doubt(
+                code="self-test", text="the guardian was not tried: no kernel setting can be changed here"
+            )
         path = usable[0]
         original = (readings[path].text or "").strip()
         connection.switch((Write(path=path, text=str(int(original) + 1)),), None)
@@ -163,7 +178,9 @@ def begin_night(
     if first is not None:
         _require_same_space(first, space.ids, left_out)
     if not space.parameters:
-        raise BoardUnfit("nothing of this space can be tuned here", hint=f"see why: `autotune doctor {study.name}`")
+        raise BoardUnfit(
+            "nothing of this space can be tuned here", hint=f"see why: `autotune doctor {study.name}`"
+        )
     steps = apply_sequence(
         study.hand_tuned,
         stock=stock,
@@ -219,7 +236,9 @@ def stock_changes(begun: NightBegun, held: Held) -> str:
     """How the board's stock differs from what the night began with; empty when it doesn't."""
     now = held.discovery.stock
     changed = [
-        f"{id_} was {value}, is {now.get(id_, 'gone')}" for id_, value in begun.stock.items() if now.get(id_) != value
+        f"{id_} was {value}, is {now.get(id_, 'gone')}"
+        for id_, value in begun.stock.items()
+        if now.get(id_) != value
     ]
     return "; ".join(changed)
 
@@ -255,5 +274,3 @@ def _require_same_space(first: NightBegun, ids: Sequence[str], left_out: Mapping
 
 def _first_line(text: str) -> str:
     return text.splitlines()[0] if text else ""
-
-

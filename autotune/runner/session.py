@@ -92,9 +92,7 @@ class Held:
         except BaseException:
             connection.close()
             raise
-        return cls(
-            connection=connection, study=study, begun=begun, placement=placement, discovery=discovery
-        )
+        return cls(connection=connection, study=study, begun=begun, placement=placement, discovery=discovery)
 
     @property
     def facts(self) -> Mapping[str, Value]:

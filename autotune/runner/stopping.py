@@ -70,5 +70,7 @@ class StopRequest:
         if again:
             raise self._interrupted()
         self._watcher(
-            Said(level="warning", text="stopping after this sample, then restoring; once more to stop at once")
+            Said(
+                level="warning", text="stopping after this sample, then restoring; once more to stop at once"
+            )
         )

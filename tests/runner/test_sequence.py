@@ -8,16 +8,27 @@ from autotune.space.catalogue import CATALOGUE
 from autotune.space.expression import Expression
 from autotune.space.value import Value
 
-STOCK: dict[str, Value] = {"nginx:sendfile": True, "nginx:tcp_nopush": False, "nginx:worker_processes": "auto"}
+STOCK: dict[str, Value] = {
+    "nginx:sendfile": True,
+    "nginx:tcp_nopush": False,
+    "nginx:worker_processes": "auto",
+}
 
 
 def _value(id_: str, value: Value | Expression) -> HandTunedValue:
     return HandTunedValue(setting=CATALOGUE[id_], value=value)
 
 
-def _step(number: int, *values: HandTunedValue, unsupported: tuple[UnsupportedItem, ...] = ()) -> HandTunedStep:
+def _step(
+    number: int, *values: HandTunedValue, unsupported: tuple[UnsupportedItem, ...] = ()
+) -> HandTunedStep:
     return HandTunedStep(
-        number=number, name=f"step {number}", values=values, unsupported=unsupported, published=1.1, why="a test's"
+        number=number,
+        name=f"step {number}",
+        values=values,
+        unsupported=unsupported,
+        published=1.1,
+        why="a test's",
     )
 
 
