@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -26,11 +27,15 @@ def test_the_first_signal_waits_for_the_sample_and_carries_its_exit_code(number:
     assert stopped.value.exit_code == 128 + number
 
 
+def _two_signals() -> None:
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
 def test_the_second_signal_interrupts_at_once() -> None:
     with StopRequest(_nobody), pytest.raises(Interrupted):
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.pause()
+        _two_signals()
 
 
 def test_no_signal_interrupts_while_the_board_is_put_back() -> None:
