@@ -229,6 +229,7 @@ class ParameterAxes:
     """A parameter as the sampler sees it: an optional choice between words and numbers, and the numbers' axes."""
 
     parameter: Parameter
+    stock: Value | None
     words: ChoiceAxis | None
     axes: tuple[Axis, ...]
     still: tuple[int | None, ...]  # of a vector, the elements that never vary
@@ -252,7 +253,7 @@ class ParameterAxes:
                 stock=first,
                 distribution=CategoricalDistribution(labels),
             )
-        return cls(parameter=parameter, words=words, axes=axes, still=still)
+        return cls(parameter=parameter, stock=stock, words=words, axes=axes, still=still)
 
     @property
     def can_vary(self) -> bool:
@@ -290,8 +291,10 @@ class ParameterAxes:
         if not self.still:
             return values[0]
         varying = iter(values)
-        elements = [int(_number(next(varying))) if still is None else still for still in self.still]
-        return tuple(elements) if exact else _rising(elements, self.parameter.spans)
+        elements = tuple(int(_number(next(varying))) if still is None else still for still in self.still)
+        if exact or elements == self.stock:
+            return elements
+        return _rising(elements, self.parameter.spans)
 
 
 def _axes(
@@ -340,11 +343,15 @@ def _vector_axes(
 
 
 def _rising(elements: Sequence[int], spans: Sequence[Span]) -> tuple[int, ...]:
-    """Elements that don't decrease from left to right, each moved as little as its range asks for."""
-    rising = list(itertools.accumulate(elements, max))
+    """Elements inside their ranges that don't decrease from left to right, each moved as little as that asks for."""
+    inside = [
+        min(max(element, math.ceil(span.low)), math.floor(span.high))
+        for element, span in zip(elements, spans, strict=True)
+    ]
+    rising = list(itertools.accumulate(inside, max))
     ceiling = math.inf
     for place in range(len(rising) - 1, -1, -1):
-        ceiling = min(ceiling, max(spans[place].high, elements[place]))
+        ceiling = min(ceiling, spans[place].high)
         rising[place] = int(min(rising[place], ceiling))
     return tuple(rising)
 

@@ -33,6 +33,7 @@ from autotune.search.memory import (
 )
 from autotune.search.space_filling import STRATA, any_draw, stratified_draw
 from autotune.space.configuration import Configuration
+from autotune.space.parameter import Parameter
 from autotune.space.search_space import SearchSpace
 from autotune.space.value import Value
 
@@ -118,8 +119,18 @@ class _Search:
 
     def configuration(self, choice: Mapping[str, Value]) -> Configuration:
         """A choice as it would be tried tonight: without what this board lacks now, derived values computed."""
-        mine = {id_: value for id_, value in choice.items() if id_ in self.tonight.space_ids}
+        mine = {
+            parameter.id: self._tonights(parameter, choice[parameter.id])
+            for parameter in self.space.parameters
+            if parameter.id in choice and parameter.id in self.tonight.space_ids
+        }
         return self.space.complete(mine, self.tonight.stock, self.tonight.facts)
+
+    def _tonights(self, parameter: Parameter, value: Value) -> Value:
+        """A value outside the range was drawn as stock's of the first night, and means stock."""
+        if value == self.tonight.stock.get(parameter.id) or not parameter.reason_outside(value):
+            return value
+        return self.tonight.stock.get(parameter.id, value)
 
     def excess(self, configuration: Configuration) -> float:
         """How much it breaks the rules, added up; 0: it keeps them."""
