@@ -44,6 +44,7 @@ def test_a_mean_that_few_pairs_carry_is_vetoed_by_the_sign_test() -> None:
     assert trimmed_interval(values).low > 0
     assert sign_interval(values).low < 0
     assert _word(values) is Verdict.UNDECIDED
+    assert _word([-one for one in values]) is Verdict.UNDECIDED
 
 
 def test_one_number_is_undecided() -> None:
