@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Literal, Optional, Tuple
 
 from autotune.agent import canary, load, nginx, nginx_conf, orders
 from autotune.agent.faults import Fault
@@ -170,8 +170,7 @@ class Held:
         """Each path is written with its own value and read again. Raises Fault."""
         self._settings.check_paths(paths)
         self._ensure_guardian()
-        self._settings.capture(paths)
-        return {"effects": [self._settings.write_back(path) for path in paths]}
+        return {"effects": self._settings.write_back(paths)}
 
     def switch(self, order: orders.Switch) -> SwitchReply:
         """One whole configuration: journal, writes, read-back, a fresh nginx, the canary.
@@ -198,7 +197,7 @@ class Held:
         try:
             self._stop_server(self._line.sleep)
             clock.lap("stop")
-            _require_written(effects)
+            self._require_written(effects)
             if server:
                 running = self._start(program, server)
                 clock.lap("start")
@@ -212,10 +211,18 @@ class Held:
             reply["error_log"] = nginx.told(self._files)
             self._stop_server(self._line.sleep)
         except _NotWritten as problem:
-            reply["step"], reply["reason"], reply["blame"] = "write", str(problem), "configuration"
+            reply["step"], reply["reason"], reply["blame"] = "write", problem.reason, problem.blame
         reply["timings_ms"] = clock.laps_ms()
         reply["guardian_restarted"], self._guardian_restarted = self._guardian_restarted, False
         return reply
+
+    def _require_written(self, effects: List[Effect]) -> None:
+        for effect in effects:
+            if effect["error"]:
+                reason = f"{effect['path']}: {effect['requested']!r} was refused: {effect['error']}"
+                raise _NotWritten(reason, "configuration")
+        if stuck := self._settings.stuck():
+            raise _NotWritten(stuck, "environment")
 
     def _examine_server(self, order: orders.NginxOrder) -> str:
         """The nginx program, when the order may be started at all."""
@@ -289,13 +296,10 @@ class Held:
 
 
 class _NotWritten(Exception):
-    pass
-
-
-def _require_written(effects: List[Effect]) -> None:
-    for effect in effects:
-        if effect["error"]:
-            raise _NotWritten(f"{effect['path']}: {effect['requested']!r} was refused: {effect['error']}")
+    def __init__(self, reason: str, blame: Literal["configuration", "environment"]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.blame: Literal["configuration", "environment"] = blame
 
 
 def _reply(effects: List[Effect], foreign: List[str]) -> SwitchReply:

@@ -24,6 +24,7 @@ class Settings:
         self._last: Dict[str, Optional[str]] = {}  # as read after our own last writes
         self._foreign: Set[str] = set()
         self._errors: Dict[str, str] = {}
+        self._reversible: Set[str] = set()
         self._named: Dict[Group, FrozenSet[str]] = {}
         self._memory_bytes = memory_bytes()[1]
 
@@ -79,10 +80,6 @@ class Settings:
         self._originals.update(fresh)
         self._last.update(fresh)
 
-    def capture(self, paths: Sequence[str]) -> None:
-        """Originals of paths that are only to be written back."""
-        self.remember(self._fresh(paths))
-
     # -- changing -------------------------------------------------------------------------------------------------------
 
     def apply(self, wanted: Mapping[str, str]) -> None:
@@ -91,8 +88,9 @@ class Settings:
         groups = {group_of(path): None for path in self._originals}
         for group in reversed(list(groups)):
             named = frozenset(member for member in group.members if member in wanted)
-            if not named or named != self._named.get(group, frozenset()):
-                # Members move each other, so another choice of members starts from the originals.
+            same = named == self._named.get(group) and all(is_at(member, wanted[member]) for member in named)
+            if not named or (len(group.members) > 1 and not same):
+                # Members move each other, so whatever changes here starts from the originals.
                 self._give_back(group)
             self._named[group] = named
         done: Set[str] = set()
@@ -106,14 +104,40 @@ class Settings:
         for member, text in writes_back(group, self._originals):
             self._write(member, text)
 
+    def stuck(self) -> str:
+        """The first path that no configuration wants any more and that is not back at its original; "" when none is."""
+        for group, named in self._named.items():
+            for path in () if named else group.members:
+                now, original = self._last.get(path), self._originals.get(path)
+                if path not in self._foreign and now != original:
+                    return f"{path} is {now!r} and would not go back to {original!r}: {self._errors.get(path, 'no error')}"
+        return ""
+
     def _write(self, path: str, text: str) -> None:
-        if path in self._foreign or is_at(path, text):
+        if path in self._foreign or is_at(path, text) or not self._can_go_back(path):
             return
         try:
             write_value(path, text)
         except OSError as problem:
             self._errors[path] = problem.strerror or str(problem)
             self._undo_partly_written(path)
+
+    def _can_go_back(self, path: str) -> bool:
+        """Whether the kernel takes the path's own value, asked once, before anything else is written into it.
+
+        A network namespace inherits tcp_congestion_control even when it is one that only the first namespace may
+        choose: there `reno` can be written, and the original never again.
+        """
+        original = self._originals[path]
+        if path in self._reversible or group_of(path).exclusive or original is None:
+            return True
+        try:
+            write_value(path, original)
+        except OSError as problem:
+            self._errors[path] = f"{problem.strerror} (its own value, so it is not touched)"
+            return False
+        self._reversible.add(path)
+        return True
 
     def _undo_partly_written(self, path: str) -> None:
         """A refused vector can have changed its first elements, so the whole original goes back."""
@@ -140,17 +164,25 @@ class Settings:
             self._journal.append([{"entry": "DID", "now": changed}], sync=False)
         return [self._effect(path, text) for path, text in writes]
 
-    def write_back(self, path: str) -> Effect:
-        """Writes a path's own value into it and reads it again."""
-        value = self._originals[path]
+    def write_back(self, paths: Sequence[str]) -> List[Effect]:
+        """Writes each path's own value into it and reads it again. What moved along with it is remembered as ours."""
+        self.remember(self._fresh(paths))
+        effects = [self._write_own(path) for path in paths]
+        self.read_back(())
+        return effects
+
+    def _write_own(self, path: str) -> Effect:
+        value = self._last[path]
         if value is None:
             return {"path": path, "requested": "", "effective": "", "error": "No such file or directory"}
         self._errors = {}
-        try:
-            write_value(path, self._last[path] or value)
-        except OSError as problem:
-            self._errors[path] = problem.strerror or str(problem)
-        return self._effect(path, self._last[path] or value)
+        # The 0 of a pair is never written: it goes away with the other member, and the kernel refuses it.
+        if not (group_of(path).exclusive and value == "0"):
+            try:
+                write_value(path, value)
+            except OSError as problem:
+                self._errors[path] = problem.strerror or str(problem)
+        return self._effect(path, value)
 
     def _effect(self, path: str, requested: str) -> Effect:
         try:

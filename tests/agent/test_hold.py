@@ -207,7 +207,8 @@ def test_without_root_a_night_of_nginx_alone_is_permitted(
     seen = night.line.load(load_order(warmup_s=0, duration_s=1))
     assert '"requests"' in seen.measured.stdout
     switched = night.line.switch((Write(path=SOMAXCONN, text="2222"),), None)
-    assert (switched.step, switched.effects[0].error) == ("write", "Permission denied")
+    assert switched.step == "write"
+    assert switched.effects[0].error.startswith("Permission denied")
     assert night.line.end().left == ()
 
 

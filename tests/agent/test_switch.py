@@ -104,6 +104,7 @@ def test_checking_writes_a_value_back_into_itself(night: NightHere) -> None:
     before = night.value(SOMAXCONN)
     [effect] = night.line.check((SOMAXCONN,))
     assert (effect.requested, effect.effective, effect.error) == (before, before, "")
+    assert [one.error for one in night.line.check((DIRTY_RATIO, DIRTY_BYTES))] == ["", ""]
     [missing] = night.line.check(("/proc/sys/net/ipv4/tcp_no_such_thing",))
     assert "No such file" in missing.error
 
