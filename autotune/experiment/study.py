@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -142,6 +143,22 @@ class Study(Record):
     change_service: bool = False
 
     @property
+    def substance(self) -> dict[str, Any]:
+        """The definition as JSON without texts that only explain: a reworded catalogue must not forbid to resume."""
+        kept: dict[str, Any] = _without_words(self.model_dump(mode="json"))
+        return kept
+
+    @property
     def fingerprint(self) -> str:
         """Equal exactly when every line that could change a decision or a measurement is equal."""
-        return hashlib.sha256(self.model_dump_json(exclude={"title"}).encode()).hexdigest()[:16]
+        text = json.dumps(self.substance, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_WORDS = frozenset({"title", "why", "effect", "source", "bites"})
+
+
+def _without_words(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_words(one) for key, one in value.items() if key not in _WORDS}
+    return [_without_words(one) for one in value] if isinstance(value, list) else value

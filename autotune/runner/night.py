@@ -30,7 +30,6 @@ from autotune.storage.store import Store
 # A sitting that begins this long after the last event is another night: another temperature, another drift.
 NEW_NIGHT_AFTER_S = 4 * 3600.0
 RECONNECTS = 5
-MIRROR_EVERY = 20
 _FIRST_OVERHEAD_S = 0.5
 
 
@@ -153,8 +152,8 @@ class NightShift:
             finally:
                 self._stop.restoring()
                 restored = held.give_back().restored
-                self._mirror()
             if outcome is not None:
+                self._mirror()
                 return NightResult(
                     study=outcome.study, outcome=outcome.outcome, reason=outcome.reason, restored=restored
                 )
@@ -250,8 +249,6 @@ class NightShift:
         began = time.monotonic()
         proposal = propose(self._study, self._log, ask, at=now_text())
         self._append(proposal.model_copy(update={"ask_s": round(time.monotonic() - began, 4)}))
-        if ask.number and ask.number % MIRROR_EVERY == 0:
-            self._mirror()
 
     def _measure(self, bench: LiveBench, order: Measure) -> None:
         self._store.beat(self._study.name)

@@ -24,7 +24,7 @@ def progress_of(study: Study, log: Sequence[Event], deadline_s: float | None, sa
     many over-states itself. Their half-width is 1.96 sigma of a ratio of one run to its references' level.
     """
     night = next((event.night for event in reversed(log) if isinstance(event, NightBegun)), 1)
-    done = {stage: 0 for stage in Stage}
+    done = dict.fromkeys(Stage, 0)
     failures = 0
     for event in log:
         if isinstance(event, (Sample, Failure)) and event.key.night == night:

@@ -7,8 +7,6 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotune.errors import BoardBusy
-
 if TYPE_CHECKING:
     from autotune.storage.store import Sitting, Store
 
@@ -39,17 +37,12 @@ def is_alive(sitting: Sitting) -> bool:
 
 def sit_down(store: Store, name: str) -> None:
     """Note that this process runs the study. Raises BoardBusy when another living one does."""
-    sitting = store.sitting(name)
-    if sitting is not None and sitting.pid != os.getpid() and is_alive(sitting):
-        raise BoardBusy(
-            f"study {name} is already running: process {sitting.pid} on {sitting.host}",
-            hint=f"watch it with `autotune status {name}`, end it with `autotune stop {name}`",
-        )
     store.sit(
         name,
         pid=os.getpid(),
         host=socket.gethostname(),
         boot_id=boot_id(),
         started_at=process_start(os.getpid()),
+        is_alive=is_alive,
     )
     store.clear_stop(name)

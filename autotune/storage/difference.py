@@ -15,7 +15,7 @@ _ABSENT = object()
 
 def refusal(stored: Study, offered: Study) -> DefinitionError:
     """The error for a study whose definition has changed since it began."""
-    differing = tuple(_differences(stored.model_dump(mode="json"), offered.model_dump(mode="json"), ""))
+    differing = tuple(_differences(stored.substance, offered.substance, ""))
     mistakes = [
         Mistake(file=stored.name, key=key, value="", problem=problem, accepted="")
         for key, problem in differing[:_SHOWN]
@@ -38,7 +38,7 @@ def refusal(stored: Study, offered: Study) -> DefinitionError:
 
 
 def _differences(stored: Any, offered: Any, key: str) -> Iterator[tuple[str, str]]:
-    if key == "title" or stored == offered:
+    if stored == offered:
         return
     if isinstance(stored, dict) and isinstance(offered, dict):
         for name in dict.fromkeys((*stored, *offered)):

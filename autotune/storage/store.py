@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection, Engine
 
-from autotune.errors import StorageError
+from autotune.errors import BoardBusy, StorageError
 from autotune.experiment.events import (
     EVENT,
     Event,
@@ -206,14 +206,14 @@ class Store:
     ) -> None:
         """Notes that this process runs the study from now on, in the place of whoever did.
 
-        `is_alive` is asked about another process that sits there, under the write lock: when it says yes, StorageError.
+        `is_alive` is asked about another process that sits there, under the write lock: when it says yes, BoardBusy.
         """
         with self._changes() as connection:
             study_id = self._id(connection, name, lock=True)
             other = self._sitting(connection, study_id)
             mine = (pid, host, boot_id, started_at)
             if other is not None and is_alive is not None and _process(other) != mine and is_alive(other):
-                raise StorageError(
+                raise BoardBusy(
                     f"study {name} is already running: process {other.pid} on {other.host}",
                     hint=f"watch it with `autotune status {name}`, end it with `autotune stop {name}`",
                 )

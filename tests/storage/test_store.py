@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from storage_examples import AT, a_failure, a_night, a_proposal, a_sample, a_study
 
-from autotune.errors import DefinitionError, StorageError
+from autotune.errors import BoardBusy, DefinitionError, StorageError
 from autotune.experiment.events import Event, Gap, NightEnded, Plan, Ranking, SampleKey, Stage, Void
 from autotune.storage.store import Sitting, Store
 
@@ -181,7 +181,7 @@ class StoreContract:
             return True
 
         with Store.open(url) as other:
-            with pytest.raises(StorageError, match="already running: process 17 on desk"):
+            with pytest.raises(BoardBusy, match="already running: process 17 on desk"):
                 other.sit("kitchen", pid=18, host="desk", boot_id="b", started_at="5000", is_alive=lives)
             assert [sitting.pid for sitting in asked] == [17]
             other.sit(
