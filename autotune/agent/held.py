@@ -208,6 +208,9 @@ class Held:
                 reply["error_log"] = running.error_log()
         except nginx.Refused as refused:
             reply["step"], reply["reason"], reply["blame"] = refused.step, refused.reason, refused.blame
+            if self._server is not None and self._server.was_killed(self._line.sleep):
+                reply["reason"] += " (one of its processes was killed)"
+                reply["blame"] = "environment"
             reply["error_log"] = nginx.told(self._files)
             self._stop_server(self._line.sleep)
         except _NotWritten as problem:
@@ -270,9 +273,12 @@ class Held:
     # -- load -----------------------------------------------------------------------------------------------------------
 
     def load(self, order: orders.Load) -> LoadReply:
-        """A warm-up and a measured run against the nginx of the last switch. Raises Fault without one."""
+        """A warm-up and a measured run against the nginx of the last switch. Raises Fault without one.
+
+        One that has died meanwhile is loaded all the same: the reply then tells of no workers.
+        """
         server = self._server
-        if server is None or server.child.poll() is not None:
+        if server is None:
             raise Fault(
                 "refused", "no server runs, so there is nothing to load", "switch to a configuration first"
             )

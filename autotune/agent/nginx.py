@@ -21,6 +21,8 @@ _TOLD = re.compile(r"\[(warn|error|crit|alert|emerg)\]")
 _GRAVE = re.compile(r"\[(crit|alert|emerg)\]")
 _TAKEN = re.compile(r"bind\(\) to .* failed \(98")
 _DENIED = re.compile(r"bind\(\) to .* failed \(13")
+_KILLED = re.compile(r"exited on signal 9\b")
+_TOLD_WITHIN_S = 0.1
 
 Pause = Callable[[float], None]
 
@@ -100,6 +102,18 @@ class Server:
     def error_log(self) -> str:
         """The lines at warn or above since the start."""
         return told(self.files)
+
+    def was_killed(self, pause: Pause) -> bool:
+        """Whether someone (the kernel short of memory, an admin) killed its master or a worker; never nginx's own doing.
+
+        The master needs a moment to notice and to say so.
+        """
+        until = time.monotonic() + _TOLD_WITHIN_S
+        while self.child.poll() != -signal.SIGKILL and not _KILLED.search(told(self.files)):
+            if time.monotonic() >= until:
+                return False
+            pause(_POLL_S)
+        return True
 
     def ask_to_stop(self) -> None:
         """A quick stop: answers under way are cut. Returns at once."""

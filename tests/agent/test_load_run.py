@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from dataclasses import replace
 
@@ -11,6 +13,7 @@ from serving import ADDRESS, PORT, NightHere, begin, load_order, within
 
 from autotune.board.records import LoadSeen
 from autotune.errors import AutotuneError
+from autotune.load.gates import judge
 from conftest import BoardNamespace
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("real_nginx", "real_wrk")]
@@ -77,7 +80,16 @@ def test_a_worker_that_dies_under_load_shows(night: NightHere) -> None:
     assert "exited on signal 9" in seen.error_log
 
 
-def test_a_dead_server_is_not_loaded(night: NightHere) -> None:
+def test_a_server_that_was_killed_before_its_load_shows_as_no_workers(night: NightHere) -> None:
+    os.kill(night.serve().master_pid, signal.SIGKILL)
+    order = load_order(warmup_s=0.1, duration_s=1)
+    seen = night.line.load(order)
+    assert seen.workers_before == ()
+    judged = judge(seen, order, wire_bytes=1000)
+    assert (judged.gate, judged.blame) == ("workers died", "environment")
+
+
+def test_without_a_server_nothing_is_loaded(night: NightHere) -> None:
     night.line.switch((), None)
     with pytest.raises(AutotuneError, match="no server runs"):
         night.line.load(load_order())

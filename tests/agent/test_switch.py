@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -264,6 +265,22 @@ def test_an_alert_in_the_error_log_is_a_failure(night: NightHere) -> None:
     switched = night.line.switch((), night.order(conf))
     assert (switched.step, switched.blame) == ("canary", "configuration")
     assert "[alert]" in switched.reason
+
+
+def test_an_nginx_that_is_killed_during_the_switch_is_not_its_configurations_fault(night: NightHere) -> None:
+    slow = night.order(night.conf(server="limit_rate 100;"))  # the canary's GET would take ten seconds
+
+    def kill_worker() -> None:
+        workers = [pid for pid, _, line in night.board.processes() if line.startswith("nginx: worker")]
+        os.kill(workers[0], signal.SIGKILL)
+
+    timer = threading.Timer(1.0, kill_worker)
+    timer.start()
+    switched = night.line.switch((), slow)
+    timer.join()
+    assert (switched.step, switched.blame) == ("canary", "environment")
+    assert "was killed" in switched.reason
+    night.serve()
 
 
 def test_a_page_that_differs_from_stocks_is_a_failure(night: NightHere) -> None:
