@@ -170,10 +170,11 @@ def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> 
 
     A process is only taken when its start time is the recorded one, or when it is an nginx or a wrk with the token in
     its arguments, its group or its open files: a worker whose master was killed has neither parent nor arguments left.
+    A recorded number that another process leads by now is no group of ours: numbers go round within a night.
     """
     word = f"{places.run_of(token)}/".encode("ascii")
     below = (places.run_of(token) + "/", places.state_of(token) + "/")
-    groups: Dict[int, int] = {one.pgid: one.start for one in recorded}
+    groups: Dict[int, int] = {one.pgid: one.start for one in recorded if _is_its_own(one)}
     found: Set[int] = set()
     for pid in all_pids():
         stat = read_stat(pid)
@@ -183,6 +184,11 @@ def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> 
         if recorded_itself or (stat.name in _OURS and _belongs(stat, groups, word, below)):
             found.add(pid)
     return sorted(found)
+
+
+def _is_its_own(one: Recorded) -> bool:
+    leader = read_stat(one.pgid)
+    return leader is None or leader.start == one.start
 
 
 def _belongs(stat: Stat, groups: Mapping[int, int], word: bytes, below: Tuple[str, ...]) -> bool:
