@@ -79,22 +79,15 @@ def undo(places: Places, journal: Journal, story: Story, *, same_boot: bool = Tr
         killed = processes.kill_leftovers(places, story.token, story.processes)
         put_right += [f"process {pid} ({name})" for pid, name in sorted(killed.items())]
         left += [_stubborn(pid) for pid in processes.find_leftovers(places, story.token, story.processes)]
-        entries: List[Entry] = []
-        for path, original in reversed(list(story.originals.items())):
-            if is_at(path, original):
+        moved = _write_originals(story.originals)
+        put_right += moved
+        for path in reversed(list(story.originals)):
+            leftover = _judge(path, story.originals[path])
+            if leftover is None:
                 verified.append(path)
-                continue
-            _restore_group(path, story.originals)
-            entries.append({"entry": "RESTORED", "path": path})
-            put_right.append(path)
-        # Settings move each other, so each is judged when all are written.
-        for path in put_right:
-            if path in story.originals and path not in verified:
-                leftover = _judge(path, story.originals[path])
-                if leftover is None:
-                    verified.append(path)
-                else:
-                    left.append(leftover)
+            else:
+                left.append(leftover)
+        entries: List[Entry] = [{"entry": "RESTORED", "path": path} for path in moved]
         _try_append(journal, entries)
     elif not clean and story.originals:
         put_right.append("kernel values of an earlier boot: gone with it, nothing written")
@@ -120,19 +113,24 @@ def is_at(path: str, value: Optional[str]) -> bool:
         return False
 
 
-def _restore_group(path: str, originals: Dict[str, Optional[str]]) -> None:
-    """Writes the path's whole group back until it reads as at capture, at most three times."""
-    group = group_of(path)
+def _write_originals(originals: Mapping[str, Optional[str]]) -> List[str]:
+    """Writes back what differs, last to first, until all read as at capture or three times; the paths that differed.
+
+    Settings move each other in ways that no table knows, so each round looks at all of them, also at those that were right.
+    """
+    moved: List[str] = []
     for attempt in range(_TRIES):
-        for member, text in writes_back(group, originals):
-            try:
-                write_value(member, text)
-            except OSError:
-                continue
-        if all(is_at(member, originals[member]) for member in group.members if member in originals):
-            return
-        if attempt < _TRIES - 1:
+        wrong = [path for path, original in reversed(list(originals.items())) if not is_at(path, original)]
+        if not wrong:
+            break
+        if attempt:
             time.sleep(_BETWEEN_S)
+        moved += [path for path in wrong if path not in moved]
+        for path in wrong:
+            for member, text in writes_back(group_of(path), originals):
+                with contextlib.suppress(OSError):
+                    write_value(member, text)
+    return moved
 
 
 def writes_back(group: Group, originals: Mapping[str, Optional[str]]) -> Iterator[Tuple[str, str]]:

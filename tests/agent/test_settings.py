@@ -192,3 +192,25 @@ def test_a_value_that_stops_coming_back_is_told() -> None:
         patch.setattr(settings, "write_value", refuse)
         switch(here, {})
         assert "would not go back to 'cubic'" in here.stuck()
+
+
+class Entangled(Kernel):
+    """A kernel where writing the one moves the other, which no table of groups knows."""
+
+    def write(self, path: str, text: str) -> None:
+        self[path] = text
+        if path == PLAIN:
+            self[VECTOR] = "moved"
+
+
+@pytest.mark.parametrize("order", [[PLAIN, VECTOR], [VECTOR, PLAIN]])
+def test_a_restore_looks_again_at_what_was_right_before_it_wrote(order: list[str]) -> None:
+    kernel = Entangled({PLAIN: "128", VECTOR: "4096 131072 6291456"})
+    stock = dict(kernel)
+    with night(kernel) as (places, here):
+        here.remember({path: stock[path] for path in order})
+        kernel[PLAIN] = "4096"  # the other one is as it was until this one is written
+        undone = restore.undo(places, Journal.reopen(places), read_journal(places))
+    assert undone.left == []
+    assert kernel == stock
+    assert sorted(undone.verified) == sorted(order)
