@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -122,18 +123,38 @@ def watching(log: Path, screen: Screen) -> Iterator[Watcher]:
             f"the log file {log} can't be written: {problem.strerror}",
             hint="choose another place with --storage sqlite:////path/to/autotune.db",
         ) from None
-    with file:
-        keep = NightLog(file)
+    with _kept(file):
+        keep = _undisturbing(NightLog(file))
         if screen == "nothing":
             yield keep
             return
         try:
             with _shown(screen) as show:
-                yield _both(keep, show)
+                yield _both(keep, _undisturbing(show))
         except AutotuneError as error:
             # The screen hears of it at the edge; a detached night's stderr is the log itself.
             keep(Said(level="error", text=error.message))
             raise
+
+
+@contextmanager
+def _kept(file: TextIO) -> Iterator[None]:
+    """Closes the log; lines that a full disk didn't take are gone."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+def _undisturbing(watcher: Watcher) -> Watcher:
+    """A full disk under the log, a terminal or a pipe that is gone: no reason to end a night."""
+
+    def watch(notice: Notice) -> None:
+        with contextlib.suppress(OSError):
+            watcher(notice)
+
+    return watch
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,15 @@ def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as refused, watching(tmp_path / "file" / "s.log", "lines"):
         pass
     assert "--storage" in refused.value.hint
+
+
+def test_neither_a_full_disk_nor_a_broken_pipe_under_a_watcher_reaches_the_night(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody, watching(Path("/dev/full"), "lines") as watch:
+        monkeypatch.setattr("sys.stderr", nobody)
+        watch(Said(level="info", text="hello"))
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # what is still buffered has somewhere to go
