@@ -1,0 +1,128 @@
+"""The night's controller, `autotune run`, started and ended as a user would, and its victims found."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from torture_journal import JournalWatch
+from torture_machine import processes
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+WORKER_SHARE: Final = 0.4
+
+
+@dataclass
+class Tuner:
+    """One study's `autotune`: the running controller, if there is one, and the other commands."""
+
+    study_file: Path
+    database: Path
+    said: Path
+    watch: JournalWatch
+    process: subprocess.Popen[bytes] | None = None
+    began_s: float = 0.0
+    starts: int = 0
+    _output: IO[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+    def start(self) -> None:
+        """The same command every time: it begins the night or goes on with it."""
+        self._output = self.said.open("ab")
+        self.watch.story = type(self.watch.story)()
+        self.began_s = time.monotonic()
+        self.starts += 1
+        self.process = subprocess.Popen(
+            self._argv("run", str(self.study_file)),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            env=self._environment(),
+            start_new_session=True,
+        )
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, number)
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code; None when it still runs after so long."""
+        if self.process is None:
+            return 0
+        until = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < until:
+            self.watch.pump(0.01)
+        return self.process.poll()
+
+    def forget(self) -> None:
+        self.process = None
+        if self._output is not None:
+            self._output.close()
+            self._output = None
+
+    def call(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Another command, waited for."""
+        return subprocess.run(
+            self._argv(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            env=self._environment(),
+            check=False,
+        )
+
+    def _argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "autotune", *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "AUTOTUNE_STORAGE": f"sqlite:///{self.database}", "PYTHONPATH": str(ROOT)}
+
+    # -- victims ----------------------------------------------------------------------------------------------------------
+
+    def living(self) -> dict[str, int]:
+        """Controller, agent and guardian, as far as there are any now. (A millisecond; so not in the last moment.)"""
+        found = {"controller": self.pid} if self.running else {}
+        for one in processes():
+            if one.role == "guardian" or (one.role == "agent" and one.parent == self.pid):
+                found[one.role] = one.pid
+        return found
+
+    def nginx(self, chance: random.Random) -> int:
+        """The master of the nginx that the journal told of last, or one of its workers; 0 when there is none."""
+        master = self.watch.story.nginx
+        try:
+            workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        except OSError:
+            return 0
+        return int(chance.choice(workers)) if workers and chance.random() < WORKER_SHARE else master
+
+
+def kill(victims: Mapping[str, int], gaps_s: tuple[float, ...], chance: random.Random) -> frozenset[str]:
+    """SIGKILL, in random order with these pauses; who was there to be killed."""
+    names = list(victims)
+    chance.shuffle(names)
+    killed = set()
+    for name, gap_s in zip(names, (*gaps_s, 0.0), strict=False):
+        try:
+            os.kill(victims[name], signal.SIGKILL)
+            killed.add(name)
+        except ProcessLookupError:
+            continue
+        if gap_s:
+            time.sleep(gap_s)
+    return frozenset(killed)
