@@ -36,6 +36,7 @@ from autotune.errors import (
     AutotuneError,
     BoardBusy,
     BoardLeftChanged,
+    BoardUnfit,
     BoardUnreachable,
     NotPermitted,
     UsageError,
@@ -48,14 +49,14 @@ _LOAD_EXTRA_S = 60.0
 _SENT_WITHIN_S = 30.0
 _LEAVES_WITHIN_S = 60.0
 _ERRORS: Mapping[str, type[AutotuneError]] = {
-    "refused": AutotuneError,
+    "refused": BoardUnfit,
     "not permitted": NotPermitted,
     "busy": BoardBusy,
     "guardian": BoardUnreachable,
     "journal": BoardUnreachable,
     "left changed": BoardLeftChanged,
     "protocol": BoardUnreachable,
-    "failed": AutotuneError,
+    "failed": BoardUnfit,
 }
 
 
@@ -75,7 +76,7 @@ class Connection:
     """An agent on a board. While it waits for a reply it keeps the lease alive by itself.
 
     Every method raises BoardUnreachable when the agent is gone, and then the board's guardian restores it;
-    NotPermitted when the kernel says no; AutotuneError when the agent's own lists do.
+    NotPermitted when the kernel says no; BoardUnfit when the agent's own lists do or it could not do as asked.
     """
 
     def __init__(self, prefix: tuple[str, ...] = ()) -> None:

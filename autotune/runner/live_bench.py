@@ -59,20 +59,27 @@ class LiveBench:
         self._truth = tuple(truths)
 
     def measure(self, order: Measure) -> Outcome:
+        try:
+            return self._measured(order)
+        except SettingUnsupported as problem:
+            return self._failed(order, "plan", problem.message, "configuration")
+        except (
+            BoardUnfit
+        ) as problem:  # the agent could not do as it was asked: no room, no memory for a process
+            return self._failed(order, "agent", problem.message, "environment")
+
+    def _measured(self, order: Measure) -> Outcome:
         began = time.monotonic()
         study = self._held.study
         address = self._next_address()
-        try:
-            plan = plan_switch(
-                order.configuration,
-                self._held.discovery,
-                study=study,
-                address=address,
-                begun=self._held.begun,
-                placement=self._held.placement,
-            )
-        except SettingUnsupported as problem:
-            return self._failed(order, "plan", problem.message, "configuration")
+        plan = plan_switch(
+            order.configuration,
+            self._held.discovery,
+            study=study,
+            address=address,
+            begun=self._held.begun,
+            placement=self._held.placement,
+        )
         server = ServerOrder(
             conf=plan.conf,
             workers=plan.workers,

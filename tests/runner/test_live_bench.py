@@ -1,0 +1,55 @@
+"""One sample on a real board, and what becomes of one that the agent can't take."""
+
+from __future__ import annotations
+
+import posixpath
+
+import pytest
+
+from autotune.board.placement import CpuPlacement
+from autotune.board.records import PutFile
+from autotune.experiment.bench import Measure
+from autotune.experiment.events import Arm, Failure, SampleKey, Stage
+from autotune.experiment.study import HandTunedSequence, ManagedNginx, Placement, ServedFile, Study, Workload
+from autotune.runner.live_bench import LiveBench
+from autotune.runner.session import Held, read_board
+from autotune.space.configuration import Configuration
+from autotune.space.search_space import SearchSpace
+from conftest import BoardNamespace
+
+pytestmark = pytest.mark.real
+
+STUDY = Study(
+    name="bench",
+    server=ManagedNginx(files=(ServedFile(path="/a.html", size_bytes=3),)),
+    workload=Workload(name="w", path="/a.html", connections=4, threads=1, placement=Placement.FREE),
+    space=SearchSpace(title="none", parameters=()),
+    hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
+)
+
+
+def held(board: BoardNamespace) -> Held:
+    connection = board.connect()
+    files = (PutFile(name="a.html", content_base64="YWJj"),)
+    begun = connection.begin(study="bench", night=1, holder="a test", lease_s=60, files=files)
+    return Held(
+        connection=connection,
+        study=STUDY,
+        begun=begun,
+        placement=CpuPlacement(),
+        discovery=read_board(connection, STUDY),
+    )
+
+
+def test_a_sample_that_the_agent_cannot_take_is_a_failure_and_not_the_end_of_the_night(
+    board_namespace: BoardNamespace, real_nginx: str
+) -> None:
+    board = held(board_namespace)
+    bench = LiveBench(board)
+    bench.learn_truth()
+    board_namespace.run("rm", "-r", posixpath.dirname(board.begun.conf_path))
+    key = SampleKey(night=1, stage=Stage.FINALS, block=0, position=0)
+    event = bench.measure(Measure(key=key, arm=Arm(kind="automatic"), configuration=Configuration())).event
+    assert isinstance(event, Failure)
+    assert (event.stage, event.blame) == ("agent", "environment")
+    assert "No such file" in event.reason
