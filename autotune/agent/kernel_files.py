@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 THP = "/sys/kernel/mm/transparent_hugepage/"
 VM = "/proc/sys/vm/"
+IPV4 = "/proc/sys/net/ipv4/"
 _READ_CAP = 1 << 16
 _BRACKETED = (THP,)
 
@@ -22,11 +23,14 @@ class Group(NamedTuple):
     exclusive: bool
 
 
+# Making a congestion control the default puts it among those that any program may choose, for good (tcp_cong.c marks it
+# non-restricted), so that list goes back with the default.
 # Turning transparent huge pages on or off makes the kernel recompute vm.min_free_kbytes (67584 became 19832 on a 24 GB
 # machine); it comes back with THP only if nobody had set it by hand.
 GROUPS = (
     Group((VM + "dirty_ratio", VM + "dirty_bytes"), exclusive=True),
     Group((VM + "dirty_background_ratio", VM + "dirty_background_bytes"), exclusive=True),
+    Group((IPV4 + "tcp_congestion_control", IPV4 + "tcp_allowed_congestion_control"), exclusive=False),
     Group((THP + "enabled", VM + "min_free_kbytes"), exclusive=False),
 )
 _GROUP_OF = {member: group for group in GROUPS for member in group.members}

@@ -16,6 +16,7 @@ from autotune.agent.protocol import LoadReply, Run
 from autotune.agent.wrk_report import REPORT_LUA
 
 _OUTPUT_CAP = 256 * 1024
+_LOOKS, _BETWEEN_LOOKS_S = 10, 0.005
 _ANSWER_EXTRA_S, _END_EXTRA_S = 5, 15
 _NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu_s": 0.0, "timed_out": False}
 
@@ -37,7 +38,7 @@ def run_load(
     held: List[int] = []
     where = (order.address, order.port)
     before, counted, cpu_s = counters.levels(where), counters.counters(), server.cpu_s()
-    measured = generator.run(order.duration_s, lambda pid: held.append(_sockets_held(pid)))
+    measured = generator.run(order.duration_s, lambda pid: held.append(_sockets_held(pid, order.connections)))
     cpu_s, counted_after = server.cpu_s() - cpu_s, counters.counters()
     return {
         "warmup": warmup,
@@ -53,13 +54,20 @@ def run_load(
     }
 
 
-def _sockets_held(pid: int) -> int:
-    """wrk's open sockets, the most of five looks.
+def _sockets_held(pid: int, wanted: int) -> int:
+    """wrk's open sockets, the most of a few looks.
 
     One whose server has just hung up counts, one that wrk gave up for good doesn't. Counting established connections
-    instead takes a server that closes often (keepalive_requests) for a load that died.
+    instead takes a server that closes often (keepalive_requests) for a load that died. Between closing a socket and
+    opening the next wrk can lose its CPU for some milliseconds, so the looks are spread.
     """
-    return max(len(sockets.owned_inodes(pid)) for _ in range(5))
+    most = 0
+    for _ in range(_LOOKS):
+        most = max(most, len(sockets.owned_inodes(pid)))
+        if most >= wanted:
+            break
+        time.sleep(_BETWEEN_LOOKS_S)
+    return most
 
 
 class _Generator:

@@ -95,13 +95,14 @@ def _print_table(screen: Console, table: Table) -> None:
         screen.print(Text(printable(table.title), style="bold"))
     if table.rows:
         shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim")
-        last = len(table.columns) - 1
         for number, title in enumerate(table.columns):
+            longest = max(len(row[number]) for row in table.rows)
             shown.add_column(
                 Text(title),
                 justify="right" if title in table.right else "left",
                 overflow="fold",
-                no_wrap=number == 0 or (number != last and shutil.get_terminal_size().columns >= 100),
+                # Only short cells stay whole: a column of sentences would leave its neighbours a word's width.
+                no_wrap=longest <= shutil.get_terminal_size().columns // (3 if number == 0 else 4),
             )
         for row in table.rows:
             shown.add_row(*(Text(printable(cell)) for cell in row))

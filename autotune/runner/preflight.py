@@ -37,7 +37,7 @@ _HARMLESS = (
 class Need:
     """One thing a night needs: whether it is there, what was found, and the next command when it isn't.
 
-    `fatal`: without it no night can begin; otherwise the night is only poorer or noisier.
+    `fatal`: without it no night can begin. `blurs`: with it missing, the night's figures are less sure.
     """
 
     what: str
@@ -45,6 +45,7 @@ class Need:
     detail: str
     next: str = ""
     fatal: bool = True
+    blurs: bool = False
 
 
 def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
@@ -80,7 +81,7 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
             detail=facts.run_dir
             if facts.run_is_tmpfs
             else f"{facts.run_dir} is on a disk: a journal outlives a reboot",
-            next="nothing: a journal of another boot is recognised by its boot id and never replayed",
+            next="nothing to do: a journal of another boot is recognised by its boot id and never replayed",
             fatal=False,
         ),
         Need(
@@ -101,12 +102,13 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
             detail=f"load {load1:.2f} on {len(facts.cpus)} CPUs",
             next="see what runs with `top`, and stop it",
             fatal=False,
+            blurs=True,
         ),
     )
 
 
 def require(found: Sequence[Need]) -> tuple[Doubt, ...]:
-    """The needs that are only poorer, as doubts. Raises LoadGeneratorFailed or BoardUnfit for the fatal ones."""
+    """Those that blur the night's figures, as doubts. Raises LoadGeneratorFailed or BoardUnfit for the fatal ones."""
     lacking = [need for need in found if not need.ok and need.fatal]
     if lacking:
         text = "; ".join(f"{need.what}: {need.detail}" for need in lacking)
@@ -117,7 +119,7 @@ def require(found: Sequence[Need]) -> tuple[Doubt, ...]:
     return tuple(
         Doubt(code=need.what, text=f"{need.what}: {need.detail}", next=need.next)
         for need in found
-        if not need.ok
+        if not need.ok and need.blurs
     )
 
 

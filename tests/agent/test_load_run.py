@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from serving import ADDRESS, PORT, NightHere, begin, load_order, within
@@ -80,8 +81,17 @@ def test_a_worker_that_dies_under_load_shows(night: NightHere) -> None:
     assert "exited on signal 9" in seen.error_log
 
 
+def _wait_until_dead(pid: int) -> None:
+    until = time.monotonic() + 5
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX":
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
 def test_a_server_that_was_killed_before_its_load_shows_as_no_workers(night: NightHere) -> None:
-    os.kill(night.serve().master_pid, signal.SIGKILL)
+    master = night.serve().master_pid
+    os.kill(master, signal.SIGKILL)
+    _wait_until_dead(master)
     order = load_order(warmup_s=0.1, duration_s=1)
     seen = night.line.load(order)
     assert seen.workers_before == ()
