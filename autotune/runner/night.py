@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted
+from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageError
 from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure
 from autotune.experiment.events import Doubt, Event, Failure, Gap, NightBegun, NightEnded, Proposal, Sample
 from autotune.experiment.study import Study
@@ -30,6 +31,8 @@ from autotune.storage.store import Store
 # A sitting that begins this long after the last event is another night: another temperature, another drift.
 NEW_NIGHT_AFTER_S = 4 * 3600.0
 RECONNECTS = 5
+# Before each attempt at a sample: what disturbed it twice gets time to go away before its place is given up.
+PAUSES_S = (0.0, 0.0, 5.0, 30.0)
 _FIRST_OVERHEAD_S = 0.5
 
 
@@ -64,7 +67,9 @@ def run_night(
         with StopRequest(watcher) as stop:
             return NightShift(study, store, watcher, stop, deadline_s, trials).run(new_night=new_night)
     finally:
-        store.leave(study.name)
+        # A dead process is told from a living one without it, and it must not hide what ended the night.
+        with contextlib.suppress(StorageError):
+            store.leave(study.name)
 
 
 class _Stopped(Exception):
@@ -161,13 +166,17 @@ class NightShift:
             self._stop.working()
 
     def _take(self, lost: int) -> Held:
-        """The board, held. After a lost line its guardian may need a moment before the lock is free."""
+        """The board, held. After a lost line it may take a moment until it is to be had again."""
         until = time.monotonic() + (GUARDIAN_PATIENCE_S if lost else 0.0)
         begun = self._open_night()
         while True:
             try:
                 held = Held.take(self._study, begun.night if begun else _nights(self._log) + 1)
-            except BoardBusy:
+            except NotPermitted:
+                raise
+            except (
+                BoardUnreachable
+            ):  # its guardian is still at work, or whatever took the line takes this one too
                 if time.monotonic() >= until:
                     raise
                 time.sleep(0.1)
@@ -197,6 +206,7 @@ class NightShift:
                     self._check_stops()
                     if self._shorten():
                         continue
+                    self._pause(held, step)
                     self._measure(bench, step)
 
     def _begin_or_go_on(self, held: Held, bench: LiveBench) -> None:
@@ -249,6 +259,13 @@ class NightShift:
         began = time.monotonic()
         proposal = propose(self._study, self._log, ask, at=now_text())
         self._append(proposal.model_copy(update={"ask_s": round(time.monotonic() - began, 4)}))
+
+    def _pause(self, held: Held, order: Measure) -> None:
+        until = time.monotonic() + PAUSES_S[min(order.key.attempt, len(PAUSES_S) - 1)]
+        while (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(left_s, 1.0))
+            held.connection.keepalive()
+            self._check_stops()
 
     def _measure(self, bench: LiveBench, order: Measure) -> None:
         self._store.beat(self._study.name)

@@ -1,0 +1,198 @@
+"""The loop of a night on a board made of an example's numbers: what ends it, and what must not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from autotune.board.records import Begun, Ended
+from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageError
+from autotune.experiment.bench import AskSampler, Measure, Outcome
+from autotune.experiment.events import Event, Failure, Gap, NightBegun, Plan, Proposal, Sample
+from autotune.runner import night
+from autotune.runner.notices import Notice
+from autotune.storage.store import Store
+from night_example import a_night, a_study
+
+STUDY = a_study()
+EXAMPLE = a_night(STUDY)
+
+
+def nobody(_notice: Notice) -> None:
+    return
+
+
+def never(_order: Measure) -> None:
+    return
+
+
+@dataclass
+class Board:
+    """Line, hold and bench in one. `before` is called before every sample and may raise or give a failure."""
+
+    before: Callable[[Measure], Failure | None] = never
+    kept_alive: int = 0
+    taken: int = 0
+    given_back: int = 0
+    unreachable: list[int] = field(default_factory=list)
+    """Which takings of the board fail, counted from 1."""
+
+    # The hold
+
+    def take(self, _study: object, _night: int) -> Board:
+        self.taken += 1
+        if self.taken in self.unreachable:
+            raise BoardUnreachable("the agent is gone (signal 9)")
+        return self
+
+    @property
+    def begun(self) -> Begun:
+        return Begun(token="", conf_path="", www_dir="", log_dir="", undone=())
+
+    @property
+    def connection(self) -> Board:
+        return self
+
+    def keepalive(self) -> None:
+        self.kept_alive += 1
+
+    def give_back(self) -> Ended:
+        self.given_back += 1
+        return Ended(restored=("/proc/sys/net/core/somaxconn",), left=())
+
+    # The bench
+
+    def learn_truth(self) -> None:
+        return
+
+    def measure(self, order: Measure) -> Outcome:
+        failure = self.before(order)
+        return Outcome(event=failure or _sample(order))
+
+
+def _sample(order: Measure) -> Sample | Failure:
+    place = order.key.model_copy(update={"attempt": 0})
+    event = next(one for one in EXAMPLE if isinstance(one, (Sample, Failure)) and one.key == place)
+    return event.model_copy(update={"key": order.key})
+
+
+def _proposal(_study: object, _log: object, ask: AskSampler, *, at: str) -> Proposal:
+    del at
+    return next(one for one in EXAMPLE if isinstance(one, Proposal) and one.number == ask.number)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path}/night.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[[Board], night.NightResult]:
+    """Runs the example's night on such a board."""
+
+    def run(board: Board) -> night.NightResult:
+        began = next(one for one in EXAMPLE if isinstance(one, NightBegun))
+        plan = next(one for one in EXAMPLE if isinstance(one, Plan))
+        monkeypatch.setattr(night, "self_test", lambda _study: None)
+        monkeypatch.setattr("autotune.runner.night.Held.take", board.take)
+        monkeypatch.setattr(night, "LiveBench", lambda held: held)
+        monkeypatch.setattr(night.NightShift, "_begin_or_go_on", _beginning(began))
+        monkeypatch.setattr(night, "plan_night", lambda *_args, **_kwargs: plan)
+        monkeypatch.setattr(night, "propose", _proposal)
+        monkeypatch.setattr(night, "write_mirror", lambda *_args: None)
+        return night.run_night(STUDY, store, watcher=nobody)
+
+    return run
+
+
+def _beginning(began: NightBegun) -> Callable[[night.NightShift, object, object], None]:
+    def begin(shift: night.NightShift, _held: object, _bench: object) -> None:
+        if shift._open_night() is None:
+            shift._append(began)
+
+    return begin
+
+
+Hold = Callable[[Board], night.NightResult]
+
+
+def test_an_undisturbed_night_is_the_examples(hold: Hold, store: Store) -> None:
+    board = Board()
+    result = hold(board)
+    assert result.outcome == "complete"
+    assert result.restored == ("/proc/sys/net/core/somaxconn",)
+    assert (board.taken, board.given_back) == (1, 1)
+    assert [_words(one) for one in store.log(STUDY.name)] == [_words(one) for one in EXAMPLE]
+
+
+def test_what_disturbs_for_a_while_does_not_use_up_every_re_take(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night, "PAUSES_S", (0.0, 0.0, 0.02, 0.3))
+    disturbed_until: list[float] = []
+
+    def disturbed(order: Measure) -> Failure | None:
+        if not disturbed_until:
+            disturbed_until.append(time.monotonic() + 0.2)
+        if time.monotonic() > disturbed_until[0]:
+            return None
+        return Failure(
+            key=order.key,
+            at=EXAMPLE[0].at,
+            arm=order.arm,
+            configuration=order.configuration,
+            stage="nginx",
+            reason="port 8088 is taken",
+            blame="environment",
+        )
+
+    board = Board(before=disturbed)
+    assert hold(board).outcome == "complete"
+    assert board.kept_alive > 0
+
+
+def test_a_lost_line_is_taken_up_again_though_the_first_try_fails(hold: Hold, store: Store) -> None:
+    lost: list[str] = []
+
+    def before(order: Measure) -> None:
+        if order.key.text == "1/search/3/0/0" and not lost:
+            lost.append(order.key.text)
+            raise BoardUnreachable("the agent is gone (signal 9)")
+
+    board = Board(before=before, unreachable=[2])
+    assert hold(board).outcome == "complete"
+    assert (board.taken, board.given_back) == (3, 2)
+    assert [one.reason for one in store.log(STUDY.name) if isinstance(one, Gap)] == [
+        "the agent is gone (signal 9)"
+    ]
+
+
+def test_a_board_that_cannot_be_had_in_the_evening_is_said_at_once(hold: Hold) -> None:
+    board = Board(unreachable=[1])
+    with pytest.raises(BoardUnreachable):
+        hold(board)
+    assert board.taken == 1
+
+
+def test_a_database_that_fails_last_does_not_hide_what_was_left_changed(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_store: Store, _name: str) -> None:
+        raise StorageError("no room left for the database")
+
+    def changed(_board: Board) -> Ended:
+        raise BoardLeftChanged("these could not be put back")
+
+    monkeypatch.setattr(Store, "leave", full)
+    monkeypatch.setattr(Board, "give_back", changed)
+    with pytest.raises(BoardLeftChanged):
+        hold(Board())
+
+
+def _words(event: Event) -> str:
+    return event.key.text if isinstance(event, (Sample, Failure)) else event.kind
