@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterable, List, Literal, NamedTuple, Optional
 
 from autotune.agent import allowed
 from autotune.agent.faults import Fault
+from autotune.agent.kernel_files import group_of
 from autotune.agent.places import Places, check_own_file, sync_dir
 
 Entry = Dict[str, Any]
@@ -208,10 +209,7 @@ def _check(entry: Entry, *, first: bool) -> None:
             if not isinstance(entry[key], str):
                 raise TypeError(key)
     elif kind == "WILL":
-        try:
-            allowed.check_path(entry["path"])
-        except Fault as fault:
-            raise ValueError(fault.message) from None
+        _check_captured(entry["path"])
         original = entry["original"]
         if original is not None and not isinstance(original, str):
             raise TypeError("original")
@@ -225,3 +223,16 @@ def _check(entry: Entry, *, first: bool) -> None:
             raise TypeError("pgid")
     elif kind not in ("DID", "RESTORED", "CLEAN"):
         raise ValueError(f"unknown entry {str(kind)[:20]!r}")
+
+
+def _check_captured(path: str) -> None:
+    """A path that may be written, or one that moves with such a path and is only ever put back."""
+    refusals: List[str] = []
+    for member in group_of(path).members:
+        try:
+            allowed.check_path(member)
+        except Fault as fault:
+            refusals.append(fault.message)
+        else:
+            return
+    raise ValueError(refusals[0])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Journal, parse, read_journal
+from autotune.agent.kernel_files import GROUPS
 from autotune.agent.places import Places
 
 BEGIN = {"entry": "BEGIN", "study": "s", "boot_id": "b", "netns": "1", "token": "0" * 16, "holder": "h"}
@@ -42,6 +43,11 @@ def test_the_first_original_of_a_path_wins_for_ever(entries: list[dict[str, Any]
         firsts.setdefault(entry["path"], entry["original"])
     assert story.state == "open"
     assert list(story.originals.items()) == list(firsts.items())
+
+
+@pytest.mark.parametrize("path", [path for group in GROUPS for path in group.members])
+def test_what_moves_with_a_setting_can_be_told_though_it_is_never_asked_for(path: str) -> None:
+    assert parse(text(BEGIN, will(path, "reno cubic"))).originals == {path: "reno cubic"}
 
 
 @given(wills, st.data())
