@@ -85,7 +85,7 @@ def test_one_agent_can_hold_night_after_night(board_namespace: BoardNamespace) -
 @pytest.mark.parametrize(
     ("preparation", "complaint"),
     [
-        ("mkdir /tmp/there; ln -s /tmp/there /run/autotune", "symbolic link"),
+        ("mkdir /run/there; ln -s /run/there /run/autotune", "symbolic link"),
         ("mkdir -m 777 /run/autotune", "can be written by others"),
         ("mkdir /run/autotune; chown 65534 /run/autotune", "belongs to user 65534"),
         ("touch /run/autotune", "not a directory"),
@@ -97,7 +97,7 @@ def test_one_agent_can_hold_night_after_night(board_namespace: BoardNamespace) -
 def test_a_place_that_someone_else_has_prepared_is_refused(
     board_namespace: BoardNamespace, preparation: str, complaint: str
 ) -> None:
-    board_namespace.run("sh", "-c", "mount -t tmpfs tmpfs /tmp; " + preparation)
+    board_namespace.run("sh", "-c", preparation)
     with pytest.raises(AutotuneError, match=complaint):
         begin(board_namespace)
     assert not [name for _, name, _ in board_namespace.processes() if name == "autotune-guard"]
@@ -192,11 +192,23 @@ def test_the_agent_runs_on_the_oldest_python_it_is_meant_for(
 
 # -- without root ---------------------------------------------------------------------------------------------------------
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+# A /tmp of its own; a checkout below /tmp stays where it is, because its Python is what runs the agent.
+EMPTY_TMP = """
+mkdir /run/kept
+mount --bind "$1" /run/kept
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mkdir -p "$1"
+mount --move /run/kept "$1"
+rmdir /run/kept
+"""
+
 
 def test_without_root_a_night_of_nginx_alone_is_permitted(
     board_namespace: BoardNamespace, real_nginx: str, real_wrk: str
 ) -> None:
-    board_namespace.run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp")
+    done = board_namespace.run("sh", "-ec", EMPTY_TMP, "sh", str(CHECKOUT))
+    assert done.returncode == 0, done.stderr
     night = begin(board_namespace, uid=NOBODY)
     assert night.line.facts.uid == NOBODY
     assert night.begun.conf_path.startswith(f"/tmp/autotune-{NOBODY}/")

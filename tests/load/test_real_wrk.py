@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 SITE = """
-daemon off; master_process on; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log warn;
+user root; daemon off; master_process on; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log warn;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
@@ -156,10 +156,6 @@ def wait_until(done: Callable[[], bool]) -> None:
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[TestBoard]:
     """One nginx with one worker, serving files of 1,024 and 512 bytes, a redirect and an error."""
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        if parent.stat().st_uid == os.geteuid():
-            parent.chmod(0o755)  # nginx's workers are not root, and pytest's directories are private
     www = tmp_path / "www"
     www.mkdir()
     (www / "1k.bin").write_bytes(b"x" * 1024)
