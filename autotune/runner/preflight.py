@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -126,7 +127,7 @@ def require(found: Sequence[Need]) -> tuple[Doubt, ...]:
 def self_test(study: Study) -> Doubt | None:
     """Kills an agent with a harmless key changed and waits for its guardian to put the key back.
 
-    None when it worked; a Doubt when no key can be changed here. Raises BoardUnfit when the value stayed changed.
+    None when it worked; a Doubt when no key can be changed here. Raises BoardUnfit when the guardian did not do it.
     """
     connection = connect(study.board)
     try:
@@ -137,29 +138,37 @@ def self_test(study: Study) -> Doubt | None:
             lease_s=study.budget.lease_s,
             files=(),
         )
-        paths = [f"/proc/sys/{key.replace('.', '/')}" for key in _HARMLESS]
-        readings = connection.read(paths)
-        usable = [path for path in paths if readings[path].writable and readings[path].text is not None]
-        if not usable:
+        changed = _one_higher(connection)
+        if changed is None:
             connection.end()
             return Doubt(
                 code="self-test", text="the guardian was not tried: no kernel setting can be changed here"
             )
-        path = usable[0]
-        original = (readings[path].text or "").strip()
-        connection.switch((Write(path=path, text=str(int(original) + 1)),), None)
-        agent = connection.agent_pid
-        try:
-            os.kill(agent, signal.SIGKILL)
-        except PermissionError:  # a root agent behind sudo: cut its line instead
-            return None
+        path, original = changed
+        with contextlib.suppress(PermissionError):  # a root agent behind sudo: its line is cut below instead
+            os.kill(connection.agent_pid, signal.SIGKILL)
     finally:
         connection.close()
-    restore(study.board, patience_s=GUARDIAN_PATIENCE_S)
+    ended = restore(study.board, patience_s=GUARDIAN_PATIENCE_S)
     with connect(study.board) as fresh:
-        now = (fresh.read([path])[path].text or "").strip()
-    if now != original:
-        raise BoardUnfit(f"the guardian did not put {path} back: was {original}, is {now}")
+        now = int(fresh.read([path])[path].text or 0)
+    if ended.restored or now != original:  # nothing is left to be put back where a guardian did it
+        raise BoardUnfit(
+            f"the guardian did not put {path} back: was {original}, is {now}",
+            hint="see `dmesg` for what kills it; without it a dead tuner would leave the board changed",
+        )
+    return None
+
+
+def _one_higher(connection: Connection) -> tuple[str, int] | None:
+    """Puts the first harmless key that can be changed one higher: its path and what it was. None: none can be."""
+    paths = [f"/proc/sys/{key.replace('.', '/')}" for key in _HARMLESS]
+    for path, reading in connection.read(paths).items():
+        if not reading.writable or reading.text is None:
+            continue
+        original = int(reading.text)
+        if not connection.switch((Write(path=path, text=str(original + 1)),), None).step:
+            return path, original
     return None
 
 
