@@ -252,5 +252,6 @@ def _budget(table: Table) -> Budget:
         finals_rounds=finals_rounds,
         series_rounds=table.whole("series_rounds", 0, 100, default=usual.series_rounds),
         hours=table.number("hours", 0.05, 168, default=8) if table.has("hours") else None,
-        lease_s=table.seconds("lease", 5, 600, default_s=usual.lease_s),
+        # The canary waits 5 s for an answer, and the agent hears nothing meanwhile.
+        lease_s=table.seconds("lease", 10, 600, default_s=usual.lease_s),
     )
