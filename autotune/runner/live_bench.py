@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from datetime import UTC, datetime
 from typing import Literal
@@ -13,7 +12,7 @@ from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, Failure, Sample
 from autotune.load.gates import judge
-from autotune.load.wrk import load_order
+from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
 
@@ -97,11 +96,11 @@ class LiveBench:
             return self._failed(order, "read-back", effective.refused, "configuration", switch_s)
 
         url = f"http://{address}:{study.server.port}{study.workload.path}"
-        load = load_order(study.workload, url, self._held.placement, secrets.token_hex(8))
+        load = load_order(study.workload, url, self._held.placement, new_marker())
         seen = self._held.connection.load(load)
         wire_bytes = next(one.wire_bytes for one in switched.urls if _path(one.url) == study.workload.path)
         judged = judge(seen, load, wire_bytes=wire_bytes)
-        raw = seen.measured.stdout
+        raw = raw_text(seen)
         if judged.measurement is None:
             failed = self._failed(order, judged.stage, judged.reason, judged.blame, switch_s)  # type: ignore[arg-type]
             return failed.model_copy(update={"raw": raw})

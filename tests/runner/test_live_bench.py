@@ -9,7 +9,7 @@ import pytest
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import PutFile
 from autotune.experiment.bench import Measure
-from autotune.experiment.events import Arm, Failure, SampleKey, Stage
+from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
 from autotune.experiment.study import HandTunedSequence, ManagedNginx, Placement, ServedFile, Study, Workload
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.session import Held, read_board
@@ -22,7 +22,15 @@ pytestmark = pytest.mark.real
 STUDY = Study(
     name="bench",
     server=ManagedNginx(files=(ServedFile(path="/a.html", size_bytes=3),)),
-    workload=Workload(name="w", path="/a.html", connections=4, threads=1, placement=Placement.FREE),
+    workload=Workload(
+        name="w",
+        path="/a.html",
+        connections=4,
+        threads=1,
+        warmup_s=1,
+        duration_s=1,
+        placement=Placement.FREE,
+    ),
     space=SearchSpace(title="none", parameters=()),
     hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
 )
@@ -41,6 +49,23 @@ def held(board: BoardNamespace) -> Held:
     )
 
 
+def order() -> Measure:
+    key = SampleKey(night=1, stage=Stage.FINALS, block=0, position=0)
+    return Measure(key=key, arm=Arm(kind="automatic"), configuration=Configuration())
+
+
+def test_a_sample_keeps_all_that_the_generator_said(
+    board_namespace: BoardNamespace, real_nginx: str, real_wrk: str
+) -> None:
+    bench = LiveBench(held(board_namespace))
+    bench.learn_truth()
+    outcome = bench.measure(order())
+    assert isinstance(outcome.event, Sample)
+    assert outcome.event.measurement.requests > 0
+    assert "== warm-up: exit code 0" in outcome.raw
+    assert "== measured run: exit code 0" in outcome.raw
+
+
 def test_a_sample_that_the_agent_cannot_take_is_a_failure_and_not_the_end_of_the_night(
     board_namespace: BoardNamespace, real_nginx: str
 ) -> None:
@@ -48,8 +73,7 @@ def test_a_sample_that_the_agent_cannot_take_is_a_failure_and_not_the_end_of_the
     bench = LiveBench(board)
     bench.learn_truth()
     board_namespace.run("rm", "-r", posixpath.dirname(board.begun.conf_path))
-    key = SampleKey(night=1, stage=Stage.FINALS, block=0, position=0)
-    event = bench.measure(Measure(key=key, arm=Arm(kind="automatic"), configuration=Configuration())).event
+    event = bench.measure(order()).event
     assert isinstance(event, Failure)
     assert (event.stage, event.blame) == ("agent", "environment")
     assert "No such file" in event.reason
