@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -16,8 +17,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopRequest:
     """While entered: the first signal lets the current sample finish, the second one cuts it short.
 
-    SIGHUP counts like SIGTERM unless it was ignored when we started (nohup). The handlers write nothing but a flag;
-    the second signal raises `Interrupted` in the main thread, and whoever holds the board restores it on the way out.
+    SIGHUP counts like SIGTERM unless it was ignored when we started (nohup). The first one sets a flag and says so;
+    the second one raises `Interrupted` in the main thread, and whoever holds the board restores it on the way out.
     """
 
     def __init__(self, watcher: Watcher) -> None:
@@ -69,8 +70,8 @@ class StopRequest:
             return
         if again:
             raise self._interrupted()
-        self._watcher(
-            Said(
-                level="warning", text="stopping after this sample, then restoring; once more to stop at once"
-            )
-        )
+        text = "stopping after this sample, then restoring; once more to stop at once"
+        with contextlib.suppress(
+            RuntimeError
+        ):  # Python's refusal while the watcher is in the middle of a line
+            self._watcher(Said(level="warning", text=text))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from autotune.errors import Interrupted
-from autotune.runner.notices import Notice
+from autotune.runner.notices import Notice, Said
 from autotune.runner.stopping import StopRequest
 
 
@@ -62,3 +63,29 @@ def test_the_handlers_of_before_are_back_afterwards() -> None:
     with StopRequest(_nobody):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_in_the_middle_of_a_watchers_line_is_no_error() -> None:
+    read, write = os.pipe()
+
+    def drain_later() -> None:
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        while os.read(read, 1 << 16):
+            pass
+
+    drain = threading.Thread(target=drain_later)
+    with os.fdopen(write, "w") as line:
+
+        def say(notice: Notice) -> None:
+            print(notice, file=line, flush=True)
+
+        with StopRequest(say) as stop:
+            drain.start()
+            say(
+                Said(level="info", text="x" * 500_000)
+            )  # more than a pipe holds: the signal comes while it waits
+    assert stop.signal_number == signal.SIGINT
+    drain.join()
+    os.close(read)
