@@ -174,21 +174,18 @@ def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> 
     """
     word = f"{places.run_of(token)}/".encode("ascii")
     below = (places.run_of(token) + "/", places.state_of(token) + "/")
-    groups: Dict[int, int] = {one.pgid: one.start for one in recorded if _is_its_own(one)}
+    stats = {stat.pid: stat for stat in map(read_stat, all_pids()) if stat}
+    groups: Dict[int, int] = {
+        one.pgid: one.start for one in recorded if one.pgid not in stats or stats[one.pgid].start == one.start
+    }
     found: Set[int] = set()
-    for pid in all_pids():
-        stat = read_stat(pid)
-        if stat is None or stat.state in "ZX":
+    for pid, stat in stats.items():
+        if stat.state in "ZX":
             continue
         recorded_itself = groups.get(pid) == stat.start
         if recorded_itself or (stat.name in _OURS and _belongs(stat, groups, word, below)):
             found.add(pid)
     return sorted(found)
-
-
-def _is_its_own(one: Recorded) -> bool:
-    leader = read_stat(one.pgid)
-    return leader is None or leader.start == one.start
 
 
 def _belongs(stat: Stat, groups: Mapping[int, int], word: bytes, below: Tuple[str, ...]) -> bool:
