@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -92,7 +93,7 @@ class Inspector:
 
     def _paths(self) -> set[str]:
         if not self._space_paths and self._log.study is not None:
-            self._space_paths = space_paths(self._log) & self._before.keys()
+            self._space_paths = space_paths(self._log)
         return self._space_paths | self._watch.paths.keys()
 
     def keep(self, what: str, wrong: Sequence[str]) -> None:
@@ -134,7 +135,7 @@ def in_one_line(raw: bytes) -> str:
 
 
 def space_paths(log: NightLog) -> set[str]:
-    """Every kernel file that the study's settings stand for."""
+    """Every kernel file that the study's settings stand for and that this machine may write."""
     from autotune.actuators import sysctl
     from autotune.runner.session import settings_of
 
@@ -143,4 +144,4 @@ def space_paths(log: NightLog) -> set[str]:
     settings = settings_of(log.study)
     paths = {sysctl.path_of(one) for one in settings if one.id.startswith("sysctl:")}
     paths |= {str(machine.THP / one.key) for one in settings if one.id.startswith("thp:")}
-    return {path for path in paths if Path(path).exists()}
+    return {path for path in paths if os.access(path, os.W_OK)}

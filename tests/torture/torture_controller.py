@@ -53,6 +53,7 @@ class Tuner:
             stdout=self._output,
             stderr=self._output,
             env=self._environment(),
+            cwd=ROOT,
             start_new_session=True,
         )
 
@@ -83,6 +84,7 @@ class Tuner:
             text=True,
             timeout=within_s,
             env=self._environment(),
+            cwd=ROOT,
             check=False,
         )
 

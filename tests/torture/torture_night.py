@@ -204,7 +204,7 @@ class TortureNight:
         while self.tuner.running and time.monotonic() < until:
             self.watch.pump(0.02)
             self.log.refresh()
-            if self.log.samples > struck.samples and struck.stratum != "restore":
+            if self.log.samples > struck.samples and not struck.stopping:
                 return
         code = self.tuner.wait(0)
         if code is None:
@@ -218,7 +218,7 @@ class TortureNight:
 
     def _allowed(self, struck: Struck) -> tuple[int, ...]:
         """Exit codes with which a living controller may end: of a night that has hardly begun, that it could not be."""
-        if struck.stratum == "restore":
+        if struck.stopping:
             return (_STOPPED,)
         return (0, _UNREACHABLE, _UNFIT) if struck.stratum == "begin" else (0,)
 

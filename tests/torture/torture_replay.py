@@ -41,20 +41,22 @@ def diverged(study: Study, log: Sequence[Event]) -> list[str]:
     found = []
     for length in range(1, len(log)):
         before, event = list(log[:length]), log[length]
-        if isinstance(event, (Sample, Failure, Proposal, Ranking, NightEnded)) or _is_first_plan(
-            before, event
-        ):
+        if _is_decision(before, event):
             again = _again(study, before, event)
             if again:
                 found.append(f"event {length + 1} ({event.kind}): {again}")
     return found
 
 
-def _is_first_plan(before: Sequence[Event], event: Event) -> bool:
-    """A night's first plan is asked for; later ones shorten it when the clock says so."""
-    return isinstance(event, Plan) and not any(
-        isinstance(one, Plan) and one.night == event.night for one in before
-    )
+def _is_decision(before: Sequence[Event], event: Event) -> bool:
+    """Whether the log alone leads to it: not so a plan that is shortened when the clock says so, or an abandoned night."""
+    match event:
+        case Plan():
+            return not any(isinstance(one, Plan) and one.night == event.night for one in before)
+        case NightEnded():
+            return event.outcome != "abandoned"
+        case _:
+            return isinstance(event, (Sample, Failure, Proposal, Ranking))
 
 
 def _again(study: Study, before: list[Event], event: Event) -> str:

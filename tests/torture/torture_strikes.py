@@ -27,11 +27,15 @@ STUCK_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Struck:
-    """What a death really was. `keepers`: who was left to restore the board when all kills had fallen."""
+    """What a death really was. `keepers`: who was left to restore the board when all kills had fallen.
+
+    `stopping`: the controller had been asked to stop before.
+    """
 
     stratum: str
     killed: frozenset[str]
     keepers: frozenset[str]
+    stopping: bool
     events: int
     samples: int
 
@@ -133,8 +137,9 @@ class Striker:
         finally:
             os.close(nginx)
         _spin(self._chance.random() * self._restore_s)
-        if not self.watch.journal.exists():
-            self._restore_s *= 1 - _CORRECTED  # too late
+        self._restore_s *= (
+            1.1 if self.watch.journal.exists() else 0.7
+        )  # so that most fall before the end, some right at it
         return self._kill(death, there, stopping=True)
 
     def _strike_stage(self, death: Death) -> Struck | None:
@@ -194,6 +199,7 @@ class Striker:
             stratum=stratum,
             killed=killed,
             keepers=frozenset(there) & {"agent", "guardian"} - killed,
+            stopping=stopping,
             events=len(self.log.events),
             samples=self.log.samples,
         )
