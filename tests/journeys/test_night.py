@@ -126,9 +126,9 @@ def test_a_night_cut_by_a_signal_and_by_death_goes_on_and_ends_with_the_comparis
     assert {"stock", "hand_tuned", "automatic", "pairs", "steps"} <= comparison.keys()
     assert [comparison[arm]["n"] for arm in ("stock", "hand_tuned", "automatic")] == [12, 12, 12]
     assert [(pair["a"], pair["b"]) for pair in comparison["pairs"]] == [
-        ("automatic", "hand-tuned"),
+        ("automatic", "hand_tuned"),
         ("automatic", "stock"),
-        ("hand-tuned", "stock"),
+        ("hand_tuned", "stock"),
     ]
     for pair in comparison["pairs"]:
         assert pair["low"] <= pair["ratio"] <= pair["high"]
