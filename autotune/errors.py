@@ -11,6 +11,7 @@ AutotuneError                1  our bug, when raised bare
 ├── BoardLeftChanged         6  something could not be put back
 ├── LoadGeneratorFailed      7  wrk is missing or won't run
 ├── StorageError             8  the database
+│   └── StorageAway          8  it does not answer now: locked, or its server is away
 └── Interrupted        130/143  stopped by a signal; the board is restored
 """
 
@@ -92,6 +93,10 @@ class LoadGeneratorFailed(AutotuneError):
 
 class StorageError(AutotuneError):
     exit_code = 8
+
+
+class StorageAway(StorageError):
+    pass
 
 
 class Interrupted(AutotuneError):

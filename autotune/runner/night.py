@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageError
+from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageAway, StorageError
 from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure
 from autotune.experiment.events import Doubt, Event, Failure, Gap, NightBegun, NightEnded, Proposal, Sample
 from autotune.experiment.study import Study
@@ -33,6 +33,8 @@ NEW_NIGHT_AFTER_S = 4 * 3600.0
 RECONNECTS = 5
 # Before each attempt at a sample: what disturbed it twice gets time to go away before its place is given up.
 PAUSES_S = (0.0, 0.0, 5.0, 30.0)
+# A server that restarts, a copy being made: not worth a night. Each try has the store's own patience besides.
+DATABASE_PATIENCE_S = 120.0
 _FIRST_OVERHEAD_S = 0.5
 
 
@@ -72,6 +74,9 @@ def run_night(
             store.leave(study.name)
 
 
+_T = TypeVar("_T")
+
+
 class _Stopped(Exception):
     """The night is asked to end here: `autotune stop`, or the deadline."""
 
@@ -100,6 +105,7 @@ class NightShift:
         self._trials = trials
         self._log: list[Event] = store.log(study.name)
         self._self_test_doubt: Doubt | None = None
+        self._held: Held | None = None
 
     def run(self, *, new_night: bool) -> NightResult:
         ended = _last(self._log, NightEnded)
@@ -186,6 +192,7 @@ class NightShift:
             return held
 
     def _measure_on(self, held: Held) -> NightResult:
+        self._held = held
         bench = LiveBench(held)
         self._begin_or_go_on(held, bench)
         while True:
@@ -268,13 +275,13 @@ class NightShift:
             self._check_stops()
 
     def _measure(self, bench: LiveBench, order: Measure) -> None:
-        self._store.beat(self._study.name)
+        self._patiently(lambda: self._store.beat(self._study.name))
         outcome = bench.measure(order)
         self._append(outcome.event, raw=outcome.raw)
 
     def _check_stops(self) -> None:
         self._stop.raise_if_asked()
-        if self._store.stop_requested(self._study.name):
+        if self._patiently(lambda: self._store.stop_requested(self._study.name)):
             raise _Stopped("asked by `autotune stop`")
         if self._deadline_s is not None and time.time() + self._sample_s() > self._deadline_s:
             raise _Stopped("the deadline")
@@ -290,12 +297,28 @@ class NightShift:
         return None if begun is None or (ended is not None and ended.night == begun.night) else begun
 
     def _append(self, event: Event, *, raw: str = "") -> None:
-        self._store.append(self._study.name, event, raw)
+        self._patiently(lambda: self._store.append(self._study.name, event, raw))
         self._log.append(event)
         if isinstance(event, Failure):
             self._say("warning", f"{event.arm.text}: {event.stage}: {event.reason}")
         if isinstance(event, (Sample, Failure, Proposal)):
             self._watch(progress_of(self._study, self._log, self._deadline_s, self._sample_s()))
+
+    def _patiently(self, ask: Callable[[], _T]) -> _T:
+        """What the store says, when it is only away for a while. Asking it twice changes nothing."""
+        until = time.monotonic() + DATABASE_PATIENCE_S
+        while True:
+            try:
+                return ask()
+            except StorageAway as away:
+                if time.monotonic() >= until:
+                    raise
+                self._say("warning", f"{away.message}; trying again")
+            time.sleep(1.0)
+            self._stop.raise_if_asked()
+            if self._held is not None:
+                with contextlib.suppress(BoardUnreachable):  # noticed by whoever asks it something next
+                    self._held.connection.keepalive()
 
     def _mirror(self) -> None:
         """Optuna's own tables follow; the night never reads them, so nothing here may end it."""

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.pool import StaticPool
 
-from autotune.errors import StorageError
+from autotune.errors import StorageAway, StorageError
 from autotune.storage.tables import HEAD, METADATA, OPTUNA_TABLES, PREFIX, REVISIONS, VERSION, VERSION_TABLE
 
 LOCK_PATIENCE_S = 30.0
@@ -282,7 +282,19 @@ def complaints(place: Place) -> Iterator[None]:
     except exc.DBAPIError as problem:
         cause = problem.orig or problem
         text = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise _translated(place, text) from problem
+        error = _translated(place, text)
+        if _is_away(place, problem, text):
+            raise StorageAway(error.message, hint=error.hint) from problem
+        raise error from problem
+
+
+def _is_away(place: Place, problem: exc.DBAPIError, text: str) -> bool:
+    """Whether the same may succeed in a minute: another one's lock, or a server that restarts."""
+    if "locked" in text or "lock timeout" in text:
+        return True
+    return place.path is None and (
+        problem.connection_invalidated or isinstance(problem, exc.OperationalError)
+    )
 
 
 def _translated(place: Place, text: str) -> StorageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autotune.board.records import Begun, Ended
-from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageError
+from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageAway, StorageError
 from autotune.experiment.bench import AskSampler, Measure, Outcome
 from autotune.experiment.events import Event, Failure, Gap, NightBegun, Plan, Proposal, Sample
 from autotune.runner import night
@@ -192,6 +193,35 @@ def test_a_database_that_fails_last_does_not_hide_what_was_left_changed(
     monkeypatch.setattr(Board, "give_back", changed)
     with pytest.raises(BoardLeftChanged):
         hold(Board())
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for_and_nothing_is_lost(
+    hold: Hold, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, tries = Store.append, itertools.count()
+
+    def away_twice(self: Store, name: str, event: Event, raw: str = "") -> None:
+        if isinstance(event, Sample) and event.key.text == "1/finals/2/0/0" and next(tries) < 2:
+            raise StorageAway("the database is locked by another program")
+        append(self, name, event, raw)
+
+    monkeypatch.setattr(Store, "append", away_twice)
+    board = Board()
+    assert hold(board).outcome == "complete"
+    assert (board.kept_alive, board.given_back) == (2, 1)
+    assert [_words(one) for one in store.log(STUDY.name)] == [_words(one) for one in EXAMPLE]
+
+
+def test_a_database_that_stays_away_ends_the_night(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_args: object, **_kwargs: object) -> None:
+        raise StorageAway("the database is locked by another program")
+
+    monkeypatch.setattr(night, "DATABASE_PATIENCE_S", 0.0)
+    monkeypatch.setattr(Store, "append", away)
+    board = Board()
+    with pytest.raises(StorageAway):
+        hold(board)
+    assert board.given_back == 1
 
 
 def _words(event: Event) -> str:

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from storage_examples import a_night, a_sample, a_study
 
-from autotune.errors import StorageError
+from autotune.errors import StorageAway, StorageError
 from autotune.storage.database import upgrade
 from autotune.storage.store import Store, default_url
 from autotune.storage.tables import HEAD, METADATA, PREFIX, REVISIONS, VERSION_TABLE
@@ -177,7 +177,7 @@ def test_an_event_that_makes_no_sense_is_named(full: Path, url: str) -> None:
 def test_a_locked_database_is_named_after_the_patience_is_over(full: Path, url: str) -> None:
     with Store.open(url, patience_s=0.2) as store, closing(sqlite3.connect(full)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError, match="locked by another program") as caught:
+        with pytest.raises(StorageAway, match="locked by another program") as caught:
             store.append("kitchen", a_sample(0))
         assert str(full) in caught.value.message
         assert "fuser" in caught.value.hint

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from storage_examples import AT, a_failure, a_night, a_proposal, a_sample, a_study
 
-from autotune.errors import BoardBusy, DefinitionError, StorageError
+from autotune.errors import BoardBusy, DefinitionError, StorageAway, StorageError
 from autotune.experiment.events import Event, Gap, NightEnded, Plan, Ranking, SampleKey, Stage, Void
 from autotune.storage.store import Sitting, Store
 
@@ -359,7 +359,7 @@ class TestPostgresqlStore(StoreContract):
             store.enter(a_study())
             with psycopg.connect(url) as connection:
                 connection.execute("SELECT * FROM autotune_studies FOR UPDATE")
-                with pytest.raises(StorageError, match="is locked by another program"):
+                with pytest.raises(StorageAway, match="is locked by another program"):
                     store.append("kitchen", a_night())
             store.append("kitchen", a_night())
 
