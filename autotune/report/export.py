@@ -39,7 +39,8 @@ def export_files(study: Study, log: Sequence[Event]) -> dict[str, str]:
             f"{study.name} has no automatic configuration yet: its finals have no samples",
             hint=f"Go on with: autotune resume {study.name}",
         )
-    chosen = arm.configuration.against(begun.stock).mapping
+    configuration, stock = _as_measured(study, arm.configuration, begun.stock)
+    chosen = configuration.mapping
     unknown = [id_ for id_ in chosen if id_ not in CATALOGUE]
     if unknown:
         raise SettingUnsupported(
@@ -52,18 +53,34 @@ def export_files(study: Study, log: Sequence[Event]) -> dict[str, str]:
     }
     files: dict[str, str] = {}
     if families["sysctl"]:
-        files[SYSCTL_FILE] = _sysctl_text(study, families["sysctl"], begun.stock)
+        files[SYSCTL_FILE] = _sysctl_text(study, families["sysctl"], stock)
     if families["nginx"]:
-        stock = {id_: value for id_, value in begun.stock.items() if id_ in CATALOGUE}
+        known = {id_: value for id_, value in stock.items() if id_ in CATALOGUE}
         files[NGINX_FILE] = (
             f"# Automatic configuration of study {comment(study.name)}. A text to copy from, not to include:\n"
             f"# a directive that nginx.conf already has would stand there twice. See {PROVENANCE_FILE}.\n\n"
-            + nginx_text(families["nginx"], stock)
+            + nginx_text(families["nginx"], known)
         )
     if families["thp"]:
-        files[THP_FILE] = _thp_text(study, families["thp"], begun.stock)
-    files[PROVENANCE_FILE] = _provenance(study, comparison, begun, arm.configuration, tuple(files))
+        files[THP_FILE] = _thp_text(study, families["thp"], stock)
+    files[PROVENANCE_FILE] = _provenance(study, comparison, begun, configuration, stock, tuple(files))
     return files
+
+
+def _as_measured(
+    study: Study, automatic: Configuration, stock: Mapping[str, Value]
+) -> tuple[Configuration, dict[str, Value]]:
+    """What the board needs to be as measured, and what is known of its own values.
+
+    Where stock was the text's, the configuration stood on the text's values and not on the board's own, which were not
+    kept: what it leaves at them has to be installed too.
+    """
+    made = automatic.against(stock)
+    if study.stock != "capstone" or not len(made):
+        return made, dict(stock)
+    laid = study.stock_overrides.mapping
+    under = Configuration.of({id_: value for id_, value in laid.items() if id_ in stock})
+    return under.merged(made), {id_: value for id_, value in stock.items() if id_ not in laid}
 
 
 def write_files(directory: Path, files: Mapping[str, str]) -> tuple[Path, ...]:
@@ -169,9 +186,10 @@ def _provenance(
     comparison: Comparison,
     begun: NightBegun,
     configuration: Configuration,
+    stock: Mapping[str, Value],
     files: Sequence[str],
 ) -> str:
-    made = changes(study, begun.stock, configuration)
+    made = changes(study, stock, configuration)
     load = (
         f"{study.workload.connections} connections to {comment(study.workload.path)} for"
         f" {study.workload.duration_s:g} s a sample, server and generator {study.workload.placement}"
@@ -227,7 +245,7 @@ def _provenance(
         "## Undo",
         "",
         "```sh",
-        *_undo(files, configuration, begun.stock),
+        *_undo(files, configuration, stock),
         "```",
         "",
         (

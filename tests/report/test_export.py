@@ -159,6 +159,22 @@ def test_when_nothing_beat_stock_there_is_nothing_to_install() -> None:
     assert "nothing to install" in files[PROVENANCE_FILE]
 
 
+def capstone_files(*, winner: bool) -> dict[str, str]:
+    laid: dict[str, Value] = {"nginx:sendfile": False, "nginx:worker_connections": 768}
+    study = a_study(winner=winner, stock="capstone", stock_overrides=Configuration.of(laid))
+    begun, *rest = a_night(study)
+    assert isinstance(begun, NightBegun)
+    return export_files(study, [begun.model_copy(update={"stock": {**begun.stock, **laid}}), *rest])
+
+
+def test_on_the_texts_stock_what_was_laid_under_the_measurement_is_installed_too() -> None:
+    files = capstone_files(winner=True)
+    assert "sendfile off;  # was not known" in files[NGINX_FILE]
+    assert "worker_connections 768;" in files[NGINX_FILE]
+    assert "| nginx:sendfile | ? | off |" in files[PROVENANCE_FILE]
+    assert set(capstone_files(winner=False)) == {PROVENANCE_FILE}
+
+
 @pytest.mark.parametrize(
     "value",
     ["always\nkernel.core_pattern = |/bin/sh", "a;b", "a}b", "$(id)", "a\x00b", "../../etc", "always - x"],
