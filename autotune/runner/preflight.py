@@ -12,12 +12,12 @@ from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import placement_doubts
 from autotune.board.records import Write
-from autotune.errors import BoardUnfit, LoadGeneratorFailed
+from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.events import Doubt, NightBegun
 from autotune.experiment.study import Study
 from autotune.runner.live_bench import now_text
 from autotune.runner.sequence import apply_sequence
-from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, restore
+from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, after_a_lost_line, restore
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import Dropped, SearchSpace
 from autotune.space.setting import Kind
@@ -147,6 +147,10 @@ def self_test(study: Study) -> Doubt | None:
         path, original = changed
         with contextlib.suppress(PermissionError):  # a root agent behind sudo: its line is cut below instead
             os.kill(connection.agent_pid, signal.SIGKILL)
+    except BoardUnreachable as problem:
+        connection.close()
+        after_a_lost_line(study.board, problem)
+        raise
     finally:
         connection.close()
     ended = restore(study.board, patience_s=GUARDIAN_PATIENCE_S)

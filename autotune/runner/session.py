@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import socket
@@ -16,7 +17,7 @@ from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
 from autotune.board.records import Begun, Ended, PutFile
-from autotune.errors import BoardBusy, BoardLeftChanged
+from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
 from autotune.experiment.study import ServedFile, Study
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.setting import Setting
@@ -89,8 +90,9 @@ class Held:
             )
             placement = place(connection.facts, study.workload.placement)
             discovery = read_board(connection, study)
-        except BaseException:
+        except BaseException as problem:
             connection.close()
+            after_a_lost_line(study.board, problem)
             raise
         return cls(connection=connection, study=study, begun=begun, placement=placement, discovery=discovery)
 
@@ -133,6 +135,16 @@ def restore(board: str, *, patience_s: float = 0.0) -> Ended:
             if time.monotonic() >= until:
                 raise
             time.sleep(0.05)
+
+
+def after_a_lost_line(board: str, problem: BaseException) -> None:
+    """Puts the board back when the line was lost while it was being taken: its guardian may be dead, too.
+
+    Raises BoardLeftChanged for what can't be put back. A board that can't be reached at all is left to its guardian.
+    """
+    if isinstance(problem, BoardUnreachable) and not isinstance(problem, (BoardBusy, NotPermitted)):
+        with contextlib.suppress(BoardUnreachable):
+            proven(restore(board, patience_s=GUARDIAN_PATIENCE_S))
 
 
 def proven(ended: Ended) -> Ended:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 from autotune.agent.guardian import NAME
+from autotune.board.connection import Connection
 from autotune.board.records import Ended
-from autotune.errors import BoardUnfit
+from autotune.errors import BoardUnfit, BoardUnreachable
 from autotune.experiment.study import HandTunedSequence, ManagedNginx, Study, Workload
 from autotune.runner import preflight, session
 from autotune.space.search_space import SearchSpace
@@ -92,3 +94,44 @@ def test_a_guardian_that_is_gone_too_stops_the_night(
     with pytest.raises(BoardUnfit, match="guardian did not put"):
         preflight.self_test(STUDY)
     assert board.read("/proc/sys/net/ipv4/tcp_fin_timeout") == before
+
+
+def _kill_agent_and_guardian(board: BoardNamespace, line: Connection) -> None:
+    for guardian in [one for one, name, _ in board.processes() if name == NAME]:
+        os.kill(guardian, signal.SIGKILL)
+    os.kill(line.agent_pid, signal.SIGKILL)
+
+
+def test_a_self_test_whose_agent_and_guardian_die_leaves_nothing_changed(
+    board: BoardNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_HARMLESS", (FREE,))
+    before = board.read("/proc/sys/net/ipv4/tcp_fin_timeout")
+    one_higher = preflight._one_higher
+
+    def change_and_die(line: Connection) -> tuple[str, int] | None:
+        changed = one_higher(line)
+        assert board.read("/proc/sys/net/ipv4/tcp_fin_timeout") != before
+        _kill_agent_and_guardian(board, line)
+        line.keepalive()
+        return changed
+
+    monkeypatch.setattr(preflight, "_one_higher", change_and_die)
+    with pytest.raises(BoardUnreachable):
+        preflight.self_test(STUDY)
+    assert board.read("/proc/sys/net/ipv4/tcp_fin_timeout") == before
+    assert not board.exists("/run/autotune/journal")
+
+
+def test_a_board_whose_agent_and_guardian_die_while_it_is_taken_is_given_back(
+    board: BoardNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(line: Connection, _study: Study) -> None:
+        _kill_agent_and_guardian(board, line)
+        line.keepalive()
+
+    monkeypatch.setattr(session, "read_board", die)
+    with pytest.raises(BoardUnreachable):
+        session.Held.take(STUDY, 1)
+    assert board.run("ls", "/run/autotune").stdout.split() == ["lock"]
+    assert not board.exists("/var/lib/autotune")
