@@ -23,6 +23,11 @@ _SIZE_CAP = 256 << 20
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 
 
+def is_token(name: str) -> bool:
+    """Whether this can be the name of a night's directories."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 class Recorded(NamedTuple):
     """A process group that was to be started; `start` 0 while its first process was not known yet."""
 
@@ -62,7 +67,7 @@ class Journal:
             _make_ballast(places)
             handle = os.open(places.journal, _APPEND | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError as problem:
-            _drop_ballast(places)
+            drop_ballast(places)
             raise _fault(places, problem) from None
         journal = cls(places, handle)
         journal.append([begin], sync=True)
@@ -98,7 +103,7 @@ class Journal:
             try:
                 data = data[os.write(self._handle, data) :]
             except OSError:
-                if not _drop_ballast(self._places):
+                if not drop_ballast(self._places):
                     raise
 
     def close(self) -> None:
@@ -114,7 +119,7 @@ class Journal:
 
 def remove_journal(places: Places) -> None:
     """No journal any more, and no ballast."""
-    _drop_ballast(places)
+    drop_ballast(places)
     os.unlink(places.journal)
     sync_dir(places.run_dir)
 
@@ -123,7 +128,7 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def _make_ballast(places: Places) -> None:
-    _drop_ballast(places)
+    drop_ballast(places)
     handle = os.open(places.ballast, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(handle, 0, _BALLAST_BYTES)
@@ -131,7 +136,8 @@ def _make_ballast(places: Places) -> None:
         os.close(handle)
 
 
-def _drop_ballast(places: Places) -> bool:
+def drop_ballast(places: Places) -> bool:
+    """Whether there was one."""
     try:
         os.unlink(places.ballast)
     except OSError:
@@ -203,7 +209,7 @@ def _check(entry: Entry, *, first: bool) -> None:
     if first != (kind == "BEGIN"):
         raise ValueError("BEGIN is not the first entry" if first else "a second BEGIN")
     if kind == "BEGIN":
-        if not _TOKEN.fullmatch(entry["token"]):
+        if not is_token(entry["token"]):
             raise ValueError("no token")
         for key in ("boot_id", "netns", "study", "holder"):
             if not isinstance(entry[key], str):

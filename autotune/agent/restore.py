@@ -13,7 +13,7 @@ from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from autotune.agent import processes
 from autotune.agent.faults import Fault
-from autotune.agent.journal import Entry, Journal, Story, read_journal, remove_journal
+from autotune.agent.journal import Entry, Journal, Story, drop_ballast, is_token, read_journal, remove_journal
 from autotune.agent.kernel_files import Group, by_hand, group_of, read_value, write_value
 from autotune.agent.places import Places, remove_tree
 from autotune.agent.protocol import LeftOver
@@ -47,7 +47,8 @@ def restore_from_journal(places: Places) -> Undone:
     """
     story = read_journal(places)
     if story.state == "none":
-        return Undone([], [], [])
+        drop_ballast(places)  # put down just before a journal that was never begun
+        return Undone([], _remove_files_of_earlier_boots(places), [])
     if story.state == "torn":
         raise Fault(
             "journal",
@@ -181,6 +182,20 @@ def _remove_files(places: Places, story: Story) -> Iterator[LeftOver]:
             }
     with contextlib.suppress(OSError):
         os.rmdir(places.state_dir)
+
+
+def _remove_files_of_earlier_boots(places: Places) -> List[str]:
+    """A power cut takes the journal in memory with it and leaves the files on the disk; what was removed of those."""
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    removed: List[str] = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(places.state_dir):
+            path = places.state_of(name)
+            if is_token(name) and os.lstat(path).st_mtime < booted:
+                remove_tree(path)
+                removed.append(path)
+        os.rmdir(places.state_dir)
+    return removed
 
 
 def _try_append(journal: Journal, entries: List[Entry]) -> None:

@@ -15,6 +15,7 @@ from autotune.agent.faults import Fault
 from autotune.agent.journal import Journal, parse, read_journal
 from autotune.agent.kernel_files import GROUPS
 from autotune.agent.places import Places
+from autotune.agent.restore import restore_from_journal
 
 BEGIN = {"entry": "BEGIN", "study": "s", "boot_id": "b", "netns": "1", "token": "0" * 16, "holder": "h"}
 SOMAXCONN = "/proc/sys/net/core/somaxconn"
@@ -104,6 +105,13 @@ def test_what_follows_a_torn_line_stands_on_a_line_of_its_own(tmp_path: Path) ->
     again.close()
     story = read_journal(here)
     assert (story.state, story.originals) == ("open", {SOMAXCONN: "4096"})
+
+
+def test_a_ballast_whose_journal_was_never_begun_is_restored_away(tmp_path: Path) -> None:
+    where = places(tmp_path)
+    Path(where.ballast).touch()
+    restore_from_journal(where)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_journal_is_gone_with_its_ballast(tmp_path: Path) -> None:
