@@ -29,7 +29,8 @@ _SHORT_STAGES: Final = ("calibration", "search", "finalists")
 _STAGGERED: Final = 0.3
 _LEFT_RUNNING: Final = 0.35
 _TWICE: Final = 0.3
-SAMPLES_PER_DEATH: Final = 0.8
+SAMPLES_PER_DEATH: Final = 0.85
+SAMPLES_PER_SWITCH: Final = 2.0  # it waits for one that writes
 _HAND_TUNED_LINKS: Final = 6
 
 
@@ -129,8 +130,10 @@ def _death(stratum: str, stage: str, victims: frozenset[str], chance: random.Ran
 
 def budget_for(deaths: Sequence[Death]) -> dict[str, int]:
     """The study's numbers: each stage a little longer than its deaths are likely to carry it."""
-    here = Counter(one.stage for one in deaths)
-    wanted = {stage: math.ceil(SAMPLES_PER_DEATH * here[stage]) + 4 for stage in STAGES}
+    wanted = dict.fromkeys(STAGES, 4.0)
+    wanted["series"] += 6  # nothing comes after it that could take the deaths it has no room for
+    for one in deaths:
+        wanted[one.stage] += SAMPLES_PER_SWITCH if one.stratum == "switch" else SAMPLES_PER_DEATH
     return {
         "calibration_pairs": max(6, math.ceil(wanted["calibration"] / 2)),
         # Each restart asks for another reference, so candidates are used up more slowly than samples.

@@ -97,7 +97,7 @@ class Striker:
             return None
         self.log.refresh()
         until = time.monotonic() + STUCK_S
-        patience = 3 + death.number % 3
+        patience = 1 + death.number % 2
         while self.tuner.running and time.monotonic() < until:
             self._pump_while(lambda: not self._is(Phase.LOAD), until)
             there = self.tuner.living()
