@@ -292,6 +292,17 @@ def test_a_night_of_another_boot_has_only_its_files_removed(
     again.line.end()
 
 
+def test_files_that_a_power_cut_left_without_a_journal_are_removed(board_namespace: BoardNamespace) -> None:
+    old, fresh, foreign = (f"/var/lib/autotune/{name}" for name in ("0" * 16, "1" * 16, "notes"))
+    board_namespace.run("mkdir", "-p", old + "/log", fresh, foreign)
+    board_namespace.write(old + "/log/access.log", "GET /\n")
+    board_namespace.run("touch", "-d", "2001-01-01", old, foreign)
+    night = begin(board_namespace)
+    assert night.begun.undone == (old,)
+    night.line.end()
+    assert [board_namespace.exists(path) for path in (old, fresh, foreign)] == [False, True, True]
+
+
 def test_a_night_of_another_network_namespace_is_not_undone_here(
     board_namespace: BoardNamespace, originals: dict[str, str]
 ) -> None:
