@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from autotune.errors import UsageError
 
+_LONGEST = timedelta(days=14)
 _HINT = "Write a time of day such as 07:00, or a moment such as 2026-05-02T07:00."
 
 
@@ -18,7 +19,7 @@ def deadline(until: str | None, hours: float | None, now: datetime) -> datetime 
     if until is not None and hours is not None:
         raise UsageError("--until and --hours can't be given together", hint="Give one of the two.")
     if hours is not None:
-        if not 0 < hours <= 24 * 14:
+        if not 0 < hours <= _LONGEST / timedelta(hours=1):
             raise UsageError(f"--hours {hours:g} is not a length of night", hint="Try --hours 8.")
         return now + timedelta(hours=hours)
     return None if until is None else _next(until.strip(), now)
@@ -31,9 +32,11 @@ def _next(until: str, now: datetime) -> datetime:
             moment = moment if moment.tzinfo else moment.astimezone()
             if moment <= now:
                 raise UsageError(f"--until {until} is already over", hint=_HINT)
+            if moment - now > _LONGEST:
+                raise UsageError(f"--until {until} is more than {_LONGEST.days} days ahead", hint=_HINT)
             return moment
         clock = datetime.strptime(until, "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UsageError(f"--until {until!r} is not a time", hint=_HINT) from None
     # Naive local arithmetic, then the zone: "07:00" stays seven o'clock in a night when the clocks change.
     local = now.astimezone().replace(tzinfo=None)
