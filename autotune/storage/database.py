@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,11 +94,14 @@ def reading(engine: Engine) -> Engine:
 
 
 def _check_file(path: Path, *, create: bool, read_only: bool) -> None:
-    if path.is_dir():
+    mode = _mode_of(path)
+    if stat.S_ISDIR(mode):
         raise StorageError(
             f"{path} is a directory, not a database", hint=f"try sqlite:///{path / 'autotune.db'}"
         )
-    if not path.exists():
+    if mode and not stat.S_ISREG(mode):
+        raise StorageError(f"{path} is not a plain file, so it can't be a database", hint=_ELSEWHERE)
+    if not mode:
         if not create:
             raise StorageError(
                 f"there is no database at {path} yet: nothing has been run",
@@ -128,6 +132,19 @@ def _check_file(path: Path, *, create: bool, read_only: bool) -> None:
             f"the database {path} can't be written: {what} is read-only",
             hint=f"make it writable for this user, or {_ELSEWHERE}",
         )
+
+
+def _mode_of(path: Path) -> int:
+    """What kind of thing stands there; 0 for nothing. Raises StorageError where that is not to be seen."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return 0
+    except OSError as problem:
+        raise StorageError(
+            f"the database {path} can't be reached: {problem.strerror}",
+            hint=f"see who may go there with `ls -ld {path.parent}`, or {_ELSEWHERE}",
+        ) from problem
 
 
 def _engine(place: Place, *, read_only: bool, patience_s: float) -> Engine:

@@ -121,6 +121,16 @@ def test_a_directory_is_no_database(tmp_path: Path) -> None:
     assert "is a directory" in refusal(f"sqlite:///{tmp_path}").message
 
 
+def test_what_is_no_plain_file_is_no_database(path: Path, url: str) -> None:
+    os.mkfifo(path)  # opening it would wait for a writer for ever
+    assert "not a plain file" in refusal(url, create=False, read_only=True).message
+
+
+def test_a_place_that_cannot_be_looked_at_is_said(path: Path) -> None:
+    told = refusal(f"sqlite:///{path.parent / ('x' * 300)}")
+    assert "can't be reached: File name too long" in told.message
+
+
 def test_another_programs_file_is_left_alone(path: Path, url: str) -> None:
     path.write_bytes(b"PK\x03\x04 something else entirely")
     assert "is not an SQLite database" in refusal(url).message
