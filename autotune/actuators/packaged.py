@@ -95,8 +95,11 @@ class Packaged:
         return {"main": self.main, "events": self.events, "http": self.http}[name]
 
 
-def parse(text: str) -> tuple[Directive, ...]:
-    """The directives of an nginx configuration, includes unopened. Raises BoardUnfit when it isn't one."""
+def parse(text: str, name: str = "nginx.conf") -> tuple[Directive, ...]:
+    """The directives of an nginx configuration, includes unopened. Raises BoardUnfit when it isn't one.
+
+    `name`: the file that the text was read from, for messages.
+    """
     # crossplane reads files only.
     with tempfile.TemporaryDirectory(prefix="autotune-") as directory:
         file = Path(directory) / "nginx.conf"
@@ -111,9 +114,11 @@ def parse(text: str) -> tuple[Directive, ...]:
                 hint="see `nginx -t`",
             ) from None
     if parsed["status"] != "ok":
+        reason = str(parsed["errors"][0]["error"]).replace(str(file), name)
         raise BoardUnfit(
-            f"nginx's packaged configuration can't be read: {parsed['errors'][0]['error']}",
-            hint="see `nginx -t`",
+            f"nginx's packaged configuration {name} can't be read:"
+            f" {reason or 'it ends in the middle of a directive'}",
+            hint=f"see `nginx -t -c {name}`",
         )
     return _directives(parsed["config"][0]["parsed"])
 
@@ -151,7 +156,7 @@ def packaged(base: str, readings: Mapping[str, Reading], build: NginxBuild) -> P
     events: tuple[Directive, ...] = ()
     http: tuple[Directive, ...] = ()
     error_level = "warn"
-    for directive in parse(reading.text):
+    for directive in parse(reading.text, base):
         match directive.name:
             case "events":
                 events = directive.block or ()
@@ -239,7 +244,7 @@ def _modules(
         left_out.append(f"include {pattern}: only modules are taken over")
     found: list[Directive] = []
     for file in files:
-        for directive in parse(readings[file].text or ""):
+        for directive in parse(readings[file].text or "", file):
             if directive.name == "load_module":
                 found.append(_absolute_module(directive, build))
             else:

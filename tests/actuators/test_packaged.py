@@ -54,6 +54,17 @@ def test_any_argument_in_quotes_survives_or_makes_the_board_unfit(words: list[st
     assert format_.args == ("main", *plain)
 
 
+@pytest.mark.parametrize(
+    ("conf", "problem"),
+    [("http {\nserver {", "expecting"), ("user x", "ends in the middle"), ("}", "unexpected")],
+)
+def test_what_is_no_configuration_is_named_by_its_own_path(conf: str, problem: str) -> None:
+    with pytest.raises(BoardUnfit, match=problem) as refused:
+        read(conf)
+    assert BASE in refused.value.message
+    assert "/tmp" not in refused.value.message
+
+
 def test_a_word_that_cannot_be_written_again_makes_the_board_unfit() -> None:
     with pytest.raises(BoardUnfit, match="can't be written again"):
         read('http { log_format main "#$host"; }')
