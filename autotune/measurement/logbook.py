@@ -67,6 +67,8 @@ class Slot:
     order: int
     of_stock: bool
     voided: bool = False
+    blamed: int = 0
+    """How many attempts failed by the configuration's own fault."""
 
     @property
     def sample(self) -> Sample | None:
@@ -84,6 +86,8 @@ class Slot:
             return SlotState.DONE
         failure = self.failure
         if failure is not None and failure.blame == "configuration" and not self.of_stock:
+            if _wants_second_look(failure) and self.blamed < 2 and failure.key.attempt < RETAKES:
+                return SlotState.OPEN
             return SlotState.FAILED
         return SlotState.MISSING if self.last.key.attempt >= RETAKES else SlotState.OPEN
 
@@ -95,6 +99,15 @@ class Slot:
     def log_rate(self) -> float:
         """ln(requests/s) of the sample that counts, or nan."""
         return log_rate(self.sample) if self.sample is not None else math.nan
+
+
+def _wants_second_look(failure: Failure) -> bool:
+    """One broken run of many, of a configuration that has already run well: it must fail twice to lose its finals."""
+    return failure.stage in ("load", "gate") and failure.key.stage in (
+        Stage.FINALISTS,
+        Stage.FINALS,
+        Stage.SERIES,
+    )
 
 
 def log_rate(sample: Sample) -> float:
@@ -207,9 +220,15 @@ def _enter(book: Logbook, event: Sample | Failure, order: int) -> None:
             last=event,
             order=order,
             of_stock=stock_arm or not effective_key(event.configuration, book.stock(key.night)),
+            blamed=_is_blamed(event),
         )
     elif key.attempt > slot.last.key.attempt:
         slot.last, slot.order, slot.voided = event, order, False
+        slot.blamed += _is_blamed(event)
+
+
+def _is_blamed(event: Sample | Failure) -> int:
+    return int(isinstance(event, Failure) and event.blame == "configuration")
 
 
 def _void(book: Logbook, event: Void, order: int) -> None:

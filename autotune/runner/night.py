@@ -12,11 +12,24 @@ from typing import Literal, TypeVar
 
 from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageAway, StorageError
 from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure
-from autotune.experiment.events import Doubt, Event, Failure, Gap, NightBegun, NightEnded, Proposal, Sample
+from autotune.experiment.events import (
+    Doubt,
+    Event,
+    Failure,
+    Gap,
+    NightBegun,
+    NightEnded,
+    Plan,
+    Proposal,
+    Sample,
+    Stage,
+    Void,
+)
 from autotune.experiment.study import Study
 from autotune.measurement.planning import plan_night, shortened
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
+from autotune.measurement.search_stage import GAP_S
 from autotune.runner.live_bench import LiveBench, now_text
 from autotune.runner.notices import Said, Watcher
 from autotune.runner.preflight import begin_night, needs, require, self_test, stock_changes
@@ -132,6 +145,31 @@ class NightShift:
         if self._deadline_s is None and begun.deadline is not None and _seconds(begun.deadline) > time.time():
             self._deadline_s = _seconds(begun.deadline)
         self._append(Gap(night=begun.night, at=now_text(), seconds=max(0.0, away_s), reason="resumed"))
+        if away_s > GAP_S:
+            self._void_torn_block(away_s)
+        self._cap_candidates(begun.night)
+
+    def _void_torn_block(self, away_s: float) -> None:
+        """What was measured of an unfinished pair or round no longer stands beside what is still to come of it."""
+        step = next_step(self._study, self._log)
+        if not isinstance(step, Measure) or step.key.stage is Stage.SEARCH:
+            return
+        voided = {event.key for event in self._log if isinstance(event, Void)}
+        block = (step.key.night, step.key.stage, step.key.block)
+        for event in list(self._log):
+            if isinstance(event, Sample) and event.key not in voided:
+                key = event.key
+                if (key.night, key.stage, key.block) == block:
+                    reason = f"the rest of its round was to be measured {away_s / 60:.0f} minutes later"
+                    self._append(Void(key=key, at=now_text(), reason=reason))
+
+    def _cap_candidates(self, night: int) -> None:
+        """`--trials` holds for the night that goes on, too."""
+        plan = _last(self._log, Plan)
+        if self._trials is None or plan is None or plan.night != night or plan.candidates <= self._trials:
+            return
+        capped = {"candidates": self._trials, "at": now_text(), "reason": f"--trials {self._trials}"}
+        self._append(plan.model_copy(update=capped))
 
     def _sit(self) -> NightResult:
         lost = 0
@@ -338,7 +376,7 @@ class NightShift:
         self._watch(Said(level=level, text=text))
 
 
-_E = TypeVar("_E", NightBegun, NightEnded)
+_E = TypeVar("_E", NightBegun, NightEnded, Plan)
 
 
 def _last(log: Sequence[Event], kind: type[_E]) -> _E | None:

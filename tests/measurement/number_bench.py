@@ -144,6 +144,8 @@ class NumberBench:
     seed: int = 0
     sample_s: float = 3.0
     fails: Callable[[Measure], Literal["", "configuration", "environment"]] = lambda _order: ""
+    own_fault: Literal["nginx", "gate"] = "nginx"
+    """Where a configuration fails that `fails` blames."""
     doubts: tuple[Doubt, ...] = ()
     orders: list[Measure] = field(default_factory=list)
 
@@ -157,7 +159,7 @@ class NumberBench:
                 at=self.clock.at,
                 arm=order.arm,
                 configuration=order.configuration,
-                stage="nginx" if blame == "configuration" else "gate",
+                stage=self.own_fault if blame == "configuration" else "gate",
                 reason="as the test wants it",
                 blame=blame,
             )

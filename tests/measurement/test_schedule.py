@@ -412,6 +412,31 @@ def test_a_hand_tuned_arm_that_fails_leaves_the_other_two_to_finish() -> None:
     assert _ended(log).outcome == "complete"
 
 
+def test_one_broken_run_under_load_does_not_cost_an_arm_its_finals() -> None:
+    broken: list[str] = []
+
+    def once(order: Measure) -> Blame:
+        if order.arm.kind == "hand-tuned" and order.key.stage is Stage.FINALS and not broken:
+            broken.append(order.key.text)
+            return "configuration"
+        return ""
+
+    bench = _bench(once)
+    bench.own_fault = "gate"
+    log = whole_night(number_study(), bench)
+    arms = Counter(one.arm.kind for one in _samples(log, Stage.FINALS))
+    assert arms == {"stock": 12, "hand-tuned": 12, "automatic": 12}
+    assert broken
+
+
+def test_an_arm_that_breaks_twice_in_one_place_of_the_finals_is_out() -> None:
+    bench = _bench(lambda order: "configuration" if order.arm.kind == "hand-tuned" else "")
+    bench.own_fault = "gate"
+    log = whole_night(number_study(), bench)
+    assert sum(isinstance(one, Failure) for one in log) == 2
+    assert Counter(one.arm.kind for one in _samples(log, Stage.FINALS)) == {"stock": 12, "automatic": 12}
+
+
 def test_the_series_measures_each_distinct_step_once_a_round_with_stock_as_step_0() -> None:
     log = whole_night(number_study(series_rounds=6), _bench())
     samples = _samples(log, Stage.SERIES)

@@ -6,14 +6,16 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from autotune.board.records import Begun, Ended
 from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageAway, StorageError
 from autotune.experiment.bench import AskSampler, Measure, Outcome
-from autotune.experiment.events import Event, Failure, Gap, NightBegun, Plan, Proposal, Sample
+from autotune.experiment.events import Event, Failure, Gap, NightBegun, Plan, Proposal, Sample, Void
 from autotune.runner import night
 from autotune.runner.notices import Notice
 from autotune.storage.store import Store
@@ -93,10 +95,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[[Board], night.NightResult]:
+def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[..., night.NightResult]:
     """Runs the example's night on such a board."""
 
-    def run(board: Board) -> night.NightResult:
+    def run(board: Board, trials: int | None = None) -> night.NightResult:
         began = next(one for one in EXAMPLE if isinstance(one, NightBegun))
         plan = next(one for one in EXAMPLE if isinstance(one, Plan))
         monkeypatch.setattr(night, "self_test", lambda _study: None)
@@ -106,7 +108,7 @@ def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[[Board], nig
         monkeypatch.setattr(night, "plan_night", lambda *_args, **_kwargs: plan)
         monkeypatch.setattr(night, "propose", _proposal)
         monkeypatch.setattr(night, "write_mirror", lambda *_args: None)
-        return night.run_night(STUDY, store, watcher=nobody)
+        return night.run_night(STUDY, store, watcher=nobody, trials=trials)
 
     return run
 
@@ -119,7 +121,7 @@ def _beginning(began: NightBegun) -> Callable[[night.NightShift, object, object]
     return begin
 
 
-Hold = Callable[[Board], night.NightResult]
+Hold = Callable[..., night.NightResult]
 
 
 def test_an_undisturbed_night_is_the_examples(hold: Hold, store: Store) -> None:
@@ -171,6 +173,38 @@ def test_a_lost_line_is_taken_up_again_though_the_first_try_fails(hold: Hold, st
     assert [one.reason for one in store.log(STUDY.name) if isinstance(one, Gap)] == [
         "the agent is gone (signal 9)"
     ]
+
+
+def _cut(hold: Hold, store: Store, minutes: float, at: str, trials: int | None = None) -> list[Event]:
+    """The log after a night that lost its controller before the sample `at` and went on so many minutes later."""
+
+    def before(order: Measure) -> None:
+        if order.key.text == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hold(Board(before=before))
+    now = datetime.fromisoformat(store.log(STUDY.name)[-1].at).timestamp() + 60 * minutes
+    with patch("autotune.runner.night.time.time", lambda: now):
+        hold(Board(), trials)
+    return store.log(STUDY.name)
+
+
+def test_half_a_pair_does_not_wait_an_hour_for_its_other_half(hold: Hold, store: Store) -> None:
+    log = _cut(hold, store, 60, "1/calibration/3/1/0")
+    assert [one.key.text for one in log if isinstance(one, Void)] == ["1/calibration/3/0/0"]
+    taken = [one.key.text for one in log if isinstance(one, Sample) and one.key.block == 3]
+    assert taken[:3] == ["1/calibration/3/0/0", "1/calibration/3/0/1", "1/calibration/3/1/0"]
+
+
+def test_half_a_pair_stands_when_the_controller_is_back_at_once(hold: Hold, store: Store) -> None:
+    assert not any(isinstance(one, Void) for one in _cut(hold, store, 0.1, "1/calibration/3/1/0"))
+
+
+def test_a_cap_on_the_trials_holds_for_a_night_that_goes_on(hold: Hold, store: Store) -> None:
+    log = _cut(hold, store, 0.1, "1/search/2/0/0", trials=3)
+    assert [one.candidates for one in log if isinstance(one, Plan)][-1] == 3
+    assert sum(isinstance(one, Proposal) and one.origin != "stock" for one in log) == 3
 
 
 def test_a_board_that_cannot_be_had_in_the_evening_is_said_at_once(hold: Hold) -> None:
