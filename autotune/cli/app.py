@@ -9,8 +9,10 @@ import typer
 
 from autotune import __version__
 from autotune.cli import board, files, night, results, studies
-from autotune.cli.edge import Door
+from autotune.cli.edge import Door, output_lost, show_error
 from autotune.cli.output import colours, examples
+from autotune.cli.streams import let_go, open_missing
+from autotune.errors import StorageError
 
 app = typer.Typer(
     name="autotune",
@@ -57,7 +59,14 @@ files.add_commands(app)
 
 def main() -> None:
     """Entry point of the command."""
-    app(prog_name="autotune")
+    open_missing()
+    try:
+        app(prog_name="autotune")
+    except SystemExit as leaving:
+        if (lost := let_go()) and not leaving.code:
+            show_error(output_lost(lost))
+            leaving.code = StorageError.exit_code
+        raise
 
 
 if __name__ == "__main__":

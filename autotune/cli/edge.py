@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from typer.core import TyperGroup
 from autotune import __version__
 from autotune.cli.output import colours, say
 from autotune.cli.places import state_dir
-from autotune.errors import AutotuneError, DefinitionError, Interrupted
+from autotune.errors import AutotuneError, DefinitionError, Interrupted, StorageError
 
 _MOST_MISTAKES = 40
 
@@ -33,9 +34,23 @@ class Door(TyperGroup):
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(130)
+        except OSError as error:
+            if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                show_bug(error)
+                sys.exit(1)
+            lost = output_lost(error.strerror or str(error))
+            show_error(lost)
+            sys.exit(lost.exit_code)
         except Exception as error:  # noqa: BLE001 - the outermost place: whatever arrives here is our bug
             show_bug(error)
             sys.exit(1)
+
+
+def output_lost(why: str) -> StorageError:
+    """What to say when standard output takes no more: a full disk under it."""
+    return StorageError(
+        f"the output can't be written: {why}", hint="nothing measured is lost: send the output elsewhere"
+    )
 
 
 def show_error(error: AutotuneError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -29,14 +30,20 @@ def examples(*lines: str) -> str:
     return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def colours(stream: TextIO) -> bool:
-    """Whether this stream is a terminal that may show colours (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def colours(stream: TextIO | None) -> bool:
+    """Whether this stream is a terminal that may show colours (https://no-color.org); None: it was closed."""
+    return (
+        stream is not None
+        and stream.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
 def say(text: str) -> None:
-    """A line of chatter on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """A line of chatter on stderr; nothing where its terminal or pipe is gone."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def console() -> Console:

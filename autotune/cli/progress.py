@@ -165,8 +165,15 @@ def _shown(screen: Screen) -> Iterator[Watcher]:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(Text("starting"), console=console(), refresh_per_second=4, transient=True) as panel:
+    panel = Live(Text("starting"), console=console(), refresh_per_second=4, transient=True)
+    with contextlib.suppress(OSError):
+        panel.start()
+    try:
         yield LivePanel(panel)
+    finally:
+        # A terminal that is gone must not take the place of what ended the night.
+        with contextlib.suppress(OSError):
+            panel.stop()
 
 
 def _both(first: Watcher, second: Watcher) -> Watcher:

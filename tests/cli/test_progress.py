@@ -109,3 +109,25 @@ def test_neither_a_full_disk_nor_a_broken_pipe_under_a_watcher_reaches_the_night
         watch(Said(level="info", text="hello"))
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # what is still buffered has somewhere to go
+
+
+def test_a_terminal_that_is_gone_does_not_hide_what_ended_the_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = os.openpty()
+    terminal = os.fdopen(theirs, "w")
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def night() -> None:
+        with watching(tmp_path / "s.log", "panel") as watch:
+            watch(SEARCHING)
+            os.close(ours)
+            watch(Said(level="info", text="hello"))
+            raise BoardUnfit("it rained into the rack")
+
+    with pytest.raises(BoardUnfit):
+        night()
+    monkeypatch.undo()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), theirs)  # what is still buffered has somewhere to go
+    terminal.close()
