@@ -51,7 +51,7 @@ def restore_from_journal(places: Places) -> Undone:
         return Undone([], _remove_files_of_earlier_boots(places), [])
     if story.state == "torn":
         raise Fault(
-            "journal",
+            "left changed",
             f"the journal {places.journal} is damaged: {story.problem}",
             f"compare the values in it with the board's own by hand, then rm {places.journal}; or reboot",
         )

@@ -53,7 +53,7 @@ _ERRORS: Mapping[str, type[AutotuneError]] = {
     "not permitted": NotPermitted,
     "busy": BoardBusy,
     "guardian": BoardUnreachable,
-    "journal": BoardUnreachable,
+    "journal": BoardUnfit,
     "left changed": BoardLeftChanged,
     "protocol": BoardUnreachable,
     "failed": BoardUnfit,

@@ -24,7 +24,7 @@ from serving import (
 )
 
 from autotune.board.records import Write
-from autotune.errors import BoardBusy, BoardUnreachable
+from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable
 from conftest import BoardNamespace
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("real_nginx")]
@@ -337,9 +337,9 @@ def test_a_torn_middle_stops_with_the_line_and_changes_nothing(board_namespace: 
     board_namespace.write("/run/autotune/journal", whole.replace('"WILL"', '"WI', 1) + "\n")
     line = board_namespace.connect()
     assert line.status().journal == "torn"
-    with pytest.raises(BoardUnreachable, match=r"is damaged: line \d+"):
+    with pytest.raises(BoardLeftChanged, match=r"is damaged: line \d+"):
         line.end()
-    with pytest.raises(BoardUnreachable, match="is damaged"):
+    with pytest.raises(BoardLeftChanged, match="is damaged"):
         begin(board_namespace)
     assert night.value(SOMAXCONN) == "2222"
     board_namespace.write("/run/autotune/journal", whole + "\n")

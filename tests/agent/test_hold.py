@@ -16,7 +16,7 @@ from serving import ADDRESS, PORT, SOMAXCONN, begin, leftovers, load_order, with
 
 from autotune.board.connection import connect
 from autotune.board.records import PutFile, ServerOrder, Write
-from autotune.errors import AutotuneError, BoardBusy, BoardUnreachable, UsageError
+from autotune.errors import AutotuneError, BoardBusy, BoardUnfit, BoardUnreachable, UsageError
 from conftest import NOBODY, BoardNamespace
 
 pytestmark = pytest.mark.real
@@ -115,7 +115,7 @@ def test_a_lock_behind_a_symbolic_link_is_not_followed(board_namespace: BoardNam
 def test_a_full_run_directory_stops_before_anything_is_written(board_namespace: BoardNamespace) -> None:
     board_namespace.run("sh", "-c", "head -c 100000000 /dev/zero > /run/full")
     before = board_namespace.read(SOMAXCONN)
-    with pytest.raises(BoardUnreachable, match="No space left"):
+    with pytest.raises(BoardUnfit, match="No space left"):
         begin(board_namespace)
     assert board_namespace.read(SOMAXCONN) == before
     assert leftovers(board_namespace) == []
