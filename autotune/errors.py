@@ -12,7 +12,7 @@ AutotuneError                1  our bug, when raised bare
 ├── LoadGeneratorFailed      7  wrk is missing or won't run
 ├── StorageError             8  the database
 │   └── StorageAway          8  it does not answer now: locked, or its server is away
-└── Interrupted        130/143  stopped by a signal; the board is restored
+└── Interrupted    129/130/143  stopped by a signal; the board is restored
 """
 
 from __future__ import annotations
