@@ -93,7 +93,7 @@ class NumberAxis:
         if powers and all(_is_power(number) for number in known):
             name = f"log2 {name}"
             distribution = IntDistribution(_exponent(low), _exponent(high))
-        elif whole and high - low < FEW and (span.step or 1) <= 1:
+        elif whole and not powers and high - low < FEW and (span.step or 1) <= 1:
             distribution = IntDistribution(math.ceil(low), math.floor(high), log=log)
         else:
             distribution = FloatDistribution(float(low), float(high), log=log)
