@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -91,10 +92,9 @@ def test_a_lock_that_is_held_is_noticed(tmp_path: Path) -> None:
     assert lock_is_free(lock)
     holder = subprocess.Popen(["flock", str(lock), "cat"], stdin=subprocess.PIPE)
     try:
-        until = 200
-        while lock_is_free(lock) and until:
-            until -= 1
-            os.sched_yield()
+        until = time.monotonic() + 5
+        while lock_is_free(lock) and time.monotonic() < until:
+            time.sleep(0.01)
         assert not lock_is_free(lock)
     finally:
         holder.communicate()
@@ -161,3 +161,25 @@ sys.exit(code)
     assert done.returncode == 7, done.stderr
     left = subprocess.run(["pgrep", "-xf", "sleep 1000"], capture_output=True, text=True, check=False)
     assert left.stdout == ""
+
+
+def test_an_agent_outside_is_seen_and_waited_for() -> None:
+    from torture_outside import Outside
+
+    outside, said = Outside(), list[str]()
+    sleep = (sys.executable, "-c", "import time; time.sleep(10)", "autotune-agent", "0")
+    agent = ("unshare", "--pid", "--fork", "--kill-child", *sleep)
+    if reason := why_no_namespaces():
+        pytest.skip(reason)
+    before = outside.agents()
+    other = subprocess.Popen(agent)
+    try:
+        until = time.monotonic() + 5
+        while (seen := set(outside.agents()) - set(before)) == set() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(seen) == 1
+        outside.wait(said.append, 0.2)
+        assert len(said) == 1
+    finally:
+        other.kill()
+        other.wait()

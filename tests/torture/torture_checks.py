@@ -57,6 +57,11 @@ class Inspector:
         self._watch.pump()
         wrong = self._left_over()
         changed = machine.changed_values(self._before, self._paths())
+        if (
+            changed and self._outside.agents()
+        ):  # what all namespaces share may be theirs, and go back with them
+            self._outside.wait(self._say)
+            changed = machine.changed_values(self._before, self._paths())
         wrong += [f"{path} was {was!r}, is {now!r}" for path, (was, now) in changed.items()]
         wrong += self._watch.problems + wrong_originals(self._watch.paths, self._before)
         self._watch.problems.clear()

@@ -52,7 +52,8 @@ def run_inside(work: Callable[[], int]) -> int:
             os.kill(first, signal.SIGTERM)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, hand_on)
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, hand_on)
     _, status = os.waitpid(first, 0)
     code = os.waitstatus_to_exitcode(status)
     return 128 + stopped if stopped else code if code >= 0 else 128 - code

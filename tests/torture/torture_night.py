@@ -46,6 +46,7 @@ class TortureNight:
     ) -> None:
         self.folder = folder
         self.deaths = deaths
+        self._outside = outside
         self._say = say
         self._budget = budget_for(deaths)
         study_file = folder / f"{NAME}.toml"
@@ -130,6 +131,7 @@ class TortureNight:
 
     def _start(self) -> None:
         self._reap()
+        self._outside.wait(self._say)
         self.tuner.start()
 
     def _run_on(self, seconds: float) -> None:

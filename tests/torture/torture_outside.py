@@ -9,9 +9,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from torture_journal import RUN_DIR
 from torture_machine import NoMachine
+
+PATIENCE_S: Final = 300.0
+QUIET_S: Final = 1.0
 
 
 def hold_the_board(say: Callable[[str], None], patience_s: float) -> int:
@@ -52,6 +56,24 @@ class Outside:
 
     def __init__(self) -> None:
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def wait(self, say: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
+        """Until nobody else has had an agent here for a moment, or the patience is over."""
+        until = time.monotonic() + patience_s
+        quiet_since = 0.0
+        told = False
+        while time.monotonic() < until:
+            others = self.agents()
+            if not others and not told:
+                return
+            if others:
+                quiet_since = time.monotonic()
+                if not told:
+                    say(f"waiting for other agents on this machine: {', '.join(others)}")
+                    told = True
+            elif time.monotonic() - quiet_since > QUIET_S:
+                return
+            time.sleep(0.1)
 
     def agents(self) -> list[str]:
         """Agents that are not ours, in words: they may have their hands on what all namespaces share."""
