@@ -26,6 +26,7 @@ from autotune.experiment.events import (
 from autotune.experiment.study import Study
 from autotune.storage.database import LOCK_PATIENCE_S, Place, complaints, default_url, open_engine, reading
 from autotune.storage.difference import refusal
+from autotune.storage.lost_file import OpenFile
 from autotune.storage.summary import Sitting, StudySummary, standing
 from autotune.storage.tables import EVENTS, RAW, SITTINGS, STOP_REQUESTS, STUDIES
 
@@ -41,6 +42,7 @@ class Store:
         self._engine = engine
         self._reading = reading(engine)
         self._place = place
+        self._file = None if place.path is None else OpenFile(place.path, engine)
         self._ids: dict[str, int] = {}
         self._logs: dict[str, list[Event]] = {}
         self._mine: dict[str, tuple[int, str, str, str]] = {}
@@ -164,8 +166,14 @@ class Store:
         """Stores the event, and with a sample or failure the load generator's raw output, in one commit.
 
         The same event again (a commit whose outcome was unknown) changes nothing; another event under the same sample
-        key, or another proposal under the same number, is refused.
+        key, or another proposal under the same number, is refused. A database file that was deleted or replaced
+        meanwhile is saved with this event in it, and said.
         """
+        self._append(name, event, raw)
+        if self._file is not None:
+            self._file.require()
+
+    def _append(self, name: str, event: Event, raw: str) -> None:
         body = event.model_dump_json()
         with self._changes() as connection:
             study_id = self._id(connection, name, lock=True)
