@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, TextIO, TypeAlias
@@ -101,19 +100,21 @@ def _print_table(screen: Console, table: Table) -> None:
     if table.title:
         screen.print(Text(printable(table.title), style="bold"))
     if table.rows:
-        shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim")
+        shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
         for number, title in enumerate(table.columns):
             longest = max(len(row[number]) for row in table.rows)
             shown.add_column(
                 Text(title),
                 justify="right" if title in table.right else "left",
                 overflow="fold",
-                # Only short cells stay whole: a column of sentences would leave its neighbours a word's width.
-                no_wrap=longest <= shutil.get_terminal_size().columns // (3 if number == 0 else 4),
+                # Only short cells stay whole: a column of sentences would leave its neighbours a word's width. Titles
+                # may always wrap.
+                min_width=longest if longest <= screen.width // (3 if number == 0 else 4) else None,
             )
         for row in table.rows:
             shown.add_row(*(Text(printable(cell)) for cell in row))
-        screen.print(shown)
+        # A table that is wider all the same is the terminal's to wrap: a number cut short is another number.
+        screen.print(shown, crop=False)
     if table.note:
         screen.print(Text(printable(table.note), style="dim"))
 

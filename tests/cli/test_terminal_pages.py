@@ -59,6 +59,21 @@ def test_every_word_of_the_page_is_on_the_terminal(terminal: Callable[[], Termin
         assert text in shown
 
 
+@pytest.mark.parametrize("columns", [30, 40, 60, 80, 200])
+def test_no_number_is_cut_short_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, terminal: Callable[[], Terminal], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    titles = ("arm", "requests/s", "n", "worst run", "p10", "range", "p99", "per server CPU second")
+    cells = ("stock", "7,820", "12", "4,257", "5,962", "87.1 %", "4.53 ms", "32,547")
+    screen = terminal()
+    print_page(
+        Page(parts=(Table(title="Finals", columns=titles, rows=(cells,), right=frozenset(titles[1:])),))
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert re.findall(r"\S+(?: %| ms)?", shown.splitlines()[-1]) == list(cells)
+
+
 def test_a_value_cannot_steer_the_terminal(terminal: Callable[[], Terminal]) -> None:
     screen = terminal()
     print_page(PAGE)
