@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import placement_doubts
-from autotune.board.records import Write
+from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.events import Doubt, NightBegun
 from autotune.experiment.study import Study
@@ -57,18 +57,8 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
     memory = levels.get("mem_available", 0.0)
     load1 = levels.get("load1", 0.0)
     return (
-        Need(
-            what="nginx",
-            ok=facts.nginx is not None,
-            detail=_first_line(facts.nginx.version) if facts.nginx else "not found",
-            next="apt-get install nginx",
-        ),
-        Need(
-            what="wrk",
-            ok=facts.wrk is not None,
-            detail=facts.wrk.path if facts.wrk else "not found",
-            next="apt-get install wrk",
-        ),
+        _tool("nginx", facts.nginx),
+        _tool("wrk", facts.wrk),
         Need(
             what="root",
             ok=facts.uid == 0,
@@ -105,6 +95,20 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
             fatal=False,
             blurs=True,
         ),
+    )
+
+
+def _tool(name: str, program: Program | None) -> Need:
+    """A program that is there and runs: one for another machine, or without its libraries, tells no version."""
+    if program is None:
+        return Need(what=name, ok=False, detail="not found", next=f"apt-get install {name}")
+    version = _first_line(program.version)
+    runs = version != "" and not version.startswith("(")
+    return Need(
+        what=name,
+        ok=runs,
+        detail=version if runs else f"{program.path} does not run {version}".strip(),
+        next=f"apt-get install --reinstall {name}",
     )
 
 

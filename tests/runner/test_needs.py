@@ -1,0 +1,42 @@
+"""What a night needs, asked of a real agent: a program that is there but does not run is found in the evening."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotune.errors import AutotuneError, BoardUnfit, LoadGeneratorFailed
+from autotune.runner.preflight import needs, require
+from conftest import BoardNamespace
+from night_example import a_study
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize(("name", "error"), [("nginx", BoardUnfit), ("wrk", LoadGeneratorFailed)])
+@pytest.mark.parametrize(("instead", "told"), [("/bin/false", "does not run"), ("/dev/null", "not found")])
+def test_a_program_that_does_not_run_is_lacking(
+    board_namespace: BoardNamespace,
+    real_nginx: str,
+    real_wrk: str,
+    name: str,
+    error: type[AutotuneError],
+    instead: str,
+    told: str,
+) -> None:
+    path = {"nginx": real_nginx, "wrk": real_wrk}[name]
+    assert board_namespace.run("mount", "--bind", instead, path).returncode == 0
+    (need,) = (one for one in needs(board_namespace.connect(), a_study()) if one.what == name)
+    assert not need.ok
+    assert told in need.detail
+    with pytest.raises(error, match=told) as refused:
+        require([need])
+    assert "apt-get install" in refused.value.hint
+
+
+@pytest.mark.usefixtures("real_nginx", "real_wrk")
+def test_programs_that_run_are_named_with_their_version(board_namespace: BoardNamespace) -> None:
+    found = {one.what: one for one in needs(board_namespace.connect(), a_study())}
+    assert found["nginx"].ok
+    assert "nginx" in found["nginx"].detail
+    assert found["wrk"].ok
+    assert "wrk" in found["wrk"].detail
