@@ -32,7 +32,14 @@ from autotune.measurement.schedule import next_step
 from autotune.measurement.search_stage import GAP_S
 from autotune.runner.live_bench import LiveBench, now_text
 from autotune.runner.notices import Said, Watcher
-from autotune.runner.preflight import begin_night, needs, require, self_test, stock_changes
+from autotune.runner.preflight import (
+    begin_night,
+    needs,
+    require,
+    require_candidates,
+    self_test,
+    stock_changes,
+)
 from autotune.runner.progress import progress_of
 from autotune.runner.session import GUARDIAN_PATIENCE_S, Held
 from autotune.runner.sittings import sit_down
@@ -268,6 +275,7 @@ class NightShift:
         deadline = None if self._deadline_s is None else _text(self._deadline_s)
         first = next((event for event in self._log if isinstance(event, NightBegun)), None)
         night = begin_night(held, night=_nights(self._log) + 1, first=first, deadline=deadline, doubts=doubts)
+        require_candidates(self._study, self._log, night)
         self._append(night)
         self._say(
             "info",

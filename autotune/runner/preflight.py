@@ -13,7 +13,8 @@ from autotune.board.facts import BoardFacts
 from autotune.board.placement import placement_doubts
 from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
-from autotune.experiment.events import Doubt, NightBegun
+from autotune.experiment.bench import AskSampler
+from autotune.experiment.events import Doubt, Event, NightBegun
 from autotune.experiment.study import Study
 from autotune.runner.live_bench import now_text
 from autotune.runner.sequence import apply_sequence
@@ -25,6 +26,8 @@ from autotune.space.value import value_text
 
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
 _LOG_BYTES_PER_S = 20_000_000
+# The trials before it are stock and hand-tuned, which nobody has to find.
+_FIRST_FREE_TRIAL = 2
 # Any of these may be one higher for a second without anyone noticing.
 _HARMLESS = (
     "net.ipv4.tcp_fin_timeout",
@@ -223,6 +226,16 @@ def begin_night(
         board=describe(facts),
         doubts=(*doubts, *placement_doubts(facts, study.workload.placement)),
     )
+
+
+def require_candidates(study: Study, log: Sequence[Event], night: NightBegun) -> None:
+    """Raises DefinitionError when the rules leave nothing but stock to try: said now, not after the calibration.
+
+    `night` is about to begin: what this board lacks is already out of its space.
+    """
+    from autotune.search.searcher import propose
+
+    propose(study, [*log, night], AskSampler(night=night.night, number=_FIRST_FREE_TRIAL), at=night.at)
 
 
 def service_changers(study: Study) -> dict[str, str]:
