@@ -65,7 +65,7 @@ def plan(
     if json:
         print_json({**plan_json(question, summary), "deadline": None if end is None else utc_text(end)})
     else:
-        print_page(plan_page(question, summary))
+        print_page(plan_page(question, summary, asked=study))
 
 
 def show(file: SpaceFile, *, json: JsonOption = False) -> None:

@@ -23,8 +23,8 @@ def plan_of(study: Study, left_s: float | None) -> PlanSummary:
     return plan_summary(study, sample_s=estimated_sample_s(study), left_s=left_s)
 
 
-def plan_page(study: Study, summary: PlanSummary) -> Page:
-    """Stages with samples and time, then the smallest difference."""
+def plan_page(study: Study, summary: PlanSummary, *, asked: str) -> Page:
+    """Stages with samples and time, then the smallest difference. `asked`: what the user calls the study's file."""
     samples = sum(share.samples for share in summary.stages)
     return Page(
         parts=(
@@ -61,7 +61,7 @@ def plan_page(study: Study, summary: PlanSummary) -> Page:
                     ),
                 ),
             ),
-            Paragraph(title="Next", lines=(f"autotune doctor {study.name}", f"autotune run {study.name}")),
+            Paragraph(title="Next", lines=(f"autotune doctor {asked}", f"autotune run {asked}")),
         )
     )
 

@@ -52,7 +52,7 @@ def study_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
         )
     ]
     if begun is None:
-        parts.append(Paragraph(lines=(f"No night has begun yet. Begin one: autotune run {study.name}",)))
+        parts.append(Paragraph(lines=(f"No night has begun yet. Begin one: autotune resume {study.name}",)))
         return Page(parts=tuple(parts))
     parts.append(_nights_table(log))
     parts.append(

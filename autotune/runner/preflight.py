@@ -201,7 +201,7 @@ def begin_night(
         _require_same_space(first, space.ids, left_out)
     if not space.parameters:
         raise BoardUnfit(
-            "nothing of this space can be tuned here", hint=f"see why: `autotune doctor {study.name}`"
+            "nothing of this space can be tuned here", hint="see why: `autotune doctor STUDY.toml`"
         )
     steps = apply_sequence(
         study.hand_tuned,

@@ -40,6 +40,14 @@ def test_plan_says_it_in_words(autotune: Autotune) -> None:
     assert "autotune run quickstart" in text
 
 
+def test_plan_of_a_file_names_the_file_in_what_comes_next(autotune: Autotune, tmp_path: Path) -> None:
+    autotune("init", str(tmp_path / "mine"))
+    file = str(tmp_path / "mine" / "quickstart.toml")
+    text = autotune("plan", file).stdout
+    assert f"autotune run {file}" in text
+    assert f"autotune doctor {file}" in text
+
+
 def test_a_study_that_is_not_there_is_told_with_the_shipped_ones(autotune: Autotune) -> None:
     result = autotune("plan", "quickstrat")
     assert result.exit_code == 2

@@ -166,6 +166,13 @@ def test_show_of_a_failed_trial_says_why(autotune: Autotune, finished: str) -> N
     assert document["failures"][0]["blame"] == "configuration"
 
 
+def test_show_before_the_first_night_names_a_command_that_knows_the_study(
+    autotune: Autotune, tmp_path: Path
+) -> None:
+    url = a_store(tmp_path / "c.db", a_study("new"), [])
+    assert "autotune resume new" in autotune("show", "new", "--storage", url).stdout
+
+
 def test_show_of_a_trial_that_is_not_there(autotune: Autotune, finished: str) -> None:
     assert autotune("show", "invented", "999", "--storage", finished).exit_code == 2
     assert autotune("show", "invented", "--raw", "--storage", finished).exit_code == 2
