@@ -29,8 +29,9 @@ _SHORT_STAGES: Final = ("calibration", "search", "finalists")
 _STAGGERED: Final = 0.3
 _LEFT_RUNNING: Final = 0.35
 _TWICE: Final = 0.3
-SAMPLES_PER_DEATH: Final = 0.85
-SAMPLES_PER_SWITCH: Final = 2.0  # it waits for one that writes
+# A controller that survives stores a sample, and another one before it stops.
+SAMPLES_PER_DEATH: Final = 1.1
+SAMPLES_PER_SWITCH: Final = 2.5  # a death there waits for a switch that writes
 _HAND_TUNED_LINKS: Final = 6
 
 

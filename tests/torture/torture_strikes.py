@@ -14,7 +14,7 @@ from typing import Final
 from torture_controller import Tuner, kill
 from torture_journal import Phase
 from torture_log import NightLog
-from torture_plan import STAGES, Death, planned_samples
+from torture_plan import SAMPLES_PER_DEATH, STAGES, Death, planned_samples
 
 SAMPLE_S: Final = 1.4
 # First guesses, corrected by what is seen: from the start to the first load, and from nginx's end to the journal's.
@@ -102,14 +102,15 @@ class Striker:
             self._pump_while(lambda: not self._is(Phase.LOAD), until)
             there = self.tuner.living()
             self._pump_while(lambda: self._is(Phase.LOAD), until)
-            story = self.watch.story
             patience -= 1
-            if story.phase is not Phase.SWITCH or not (story.fresh or (story.wills and patience <= 0)):
+            story = self.watch.story
+            if not (self._is(Phase.SWITCH) and (story.fresh or (story.wills and patience <= 0))):
                 continue
-            self._pump_until(time.monotonic() + 0.8 * death.moment * self.watch.switch_s, or_load=True)
+            self._pump_until(time.monotonic() + 0.7 * death.moment * self.watch.switch_s, or_load=True)
             if "nginx" in death.victims:
                 self._pump_while(lambda: self._is(Phase.SWITCH) and not self.watch.story.nginx, until)
-            return self._kill(death, there)
+            if self._is(Phase.SWITCH):  # else it was faster than those before: the next one, then
+                return self._kill(death, there)
         return None
 
     def _strike_restore(self, death: Death) -> Struck | None:
@@ -158,7 +159,7 @@ class Striker:
         stage = self.log.stage
         deaths = 1 + sum(one.stage == stage and one.number > death.number for one in self._deaths)
         share = (planned_samples(self._budget, stage) - self.log.samples_of(stage)) / deaths
-        return min(3, int(max(0.0, share - 0.7) + self._chance.random()))
+        return min(3, int(max(0.0, share - SAMPLES_PER_DEATH) + self._chance.random()))
 
     def _measuring(self) -> bool:
         """Whether a controller runs whose first load has begun; one is started where there is none."""
