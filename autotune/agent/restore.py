@@ -15,7 +15,7 @@ from autotune.agent import processes
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal, Story, drop_ballast, is_token, read_journal, remove_journal
 from autotune.agent.kernel_files import Group, by_hand, group_of, read_value, write_value
-from autotune.agent.places import Places, remove_tree
+from autotune.agent.places import Places, check_own_dir, remove_tree
 from autotune.agent.protocol import LeftOver
 
 _TRIES, _BETWEEN_S = 3, 0.02
@@ -186,6 +186,10 @@ def _remove_files(places: Places, story: Story) -> Iterator[LeftOver]:
 
 def _remove_files_of_earlier_boots(places: Places) -> List[str]:
     """A power cut takes the journal in memory with it and leaves the files on the disk; what was removed of those."""
+    try:
+        check_own_dir(places.state_dir, places.uid)
+    except (Fault, OSError):
+        return []  # not there, or prepared by someone else: begin says which
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     removed: List[str] = []
     with contextlib.suppress(OSError):
