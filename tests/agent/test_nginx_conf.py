@@ -53,7 +53,7 @@ def test_a_tested_server_may_say_what_it_needs(line: str) -> None:
         "http{content_by_lua_block { os.execute('id') }}",
         "error_log /etc/cron.d/evil;",
         f"error_log {STATE}/../../../etc/cron.d/evil;",
-        "access_log /root/.ssh/authorized_keys;",
+        "access_log /home/someone/.ssh/authorized_keys;",
         "access_log syslog:server=10.0.0.1;",
         "client_body_temp_path /etc;",
         f"access_log {STATE}/$host.log;",
