@@ -134,7 +134,8 @@ def test_only_the_listed_programs_are_run(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/shadow", "/home/someone/.ssh/id_rsa", "/etc/nginx/../shadow", "/proc/1/environ", "/proc/kcore"]
+    "path",
+    ["/etc/shadow", "/home/someone/.ssh/id_rsa", "/etc/nginx/../shadow", "/proc/1/environ", "/proc/kcore"],
 )
 def test_other_peoples_files_are_not_read(path: str) -> None:
     with pytest.raises(Fault):
