@@ -6,9 +6,10 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.actuators import nginx, sysctl, thp
-from autotune.actuators.nginx_build import NginxBuild
-from autotune.actuators.packaged import Packaged, packaged
+from autotune.actuators import sysctl, thp
+from autotune.actuators.managed_site import ManagedSite
+from autotune.actuators.site import Site
+from autotune.actuators.target import Sight, Target
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
 from autotune.board.records import Reading
@@ -19,7 +20,8 @@ from autotune.space.configuration import Configuration
 from autotune.space.setting import Setting
 from autotune.space.value import Value
 
-_ONLINE_CPUS = "/sys/devices/system/cpu/online"
+ONLINE_CPUS = "/sys/devices/system/cpu/online"
+_SITE_FAMILIES = ("nginx", "fpm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,24 +29,18 @@ class Discovery:
     """What was found on one board for one study.
 
     `stock` has the value of every setting that could be read, also of those that can't be varied; `missing` the reason
-    for each of the latter. `choices` are the words this board takes, where they depend on the board. `kernel_paths`
-    gives the id of every kernel file that takes its own value back (dirty_bytes doesn't while dirty_ratio rules).
-    `base` None: there is no nginx to be run, `base_problem` says why. `nginx_stock` has every directive of the
-    catalogue. `left_out` is what the tested nginx doesn't take over from the packaged configuration. `cpus` may be
-    used; `online_cpus` is how many nginx counts for `auto`.
+    for each of the latter. `choices` are the words this board takes, where they depend on the board. `targets` has every
+    kernel setting that was found. `kernel_paths` gives the id of every kernel file that takes its own value back
+    (dirty_bytes doesn't while dirty_ratio rules). `site` None: there is no nginx to be run, `site_problem` says why.
     """
 
     stock: dict[str, Value]
     missing: dict[str, str]
     choices: dict[str, tuple[str, ...]]
+    targets: dict[str, Target]
     kernel_paths: dict[str, str]
-    base: Packaged | None
-    base_problem: str
-    nginx_stock: dict[str, Value]
-    left_out: tuple[str, ...]
-    cpus: tuple[int, ...]
-    online_cpus: int
-    open_files_limit: int
+    site: Site | None
+    site_problem: str
 
     def value_reason(self, id_: str, value: Value) -> str:
         """Why this board can't take this value of this setting; empty when it can."""
@@ -56,35 +52,32 @@ class Discovery:
             CATALOGUE[id_].check(value)
         except ValueError as problem:
             return str(problem)
-        if id_ == "nginx:worker_rlimit_nofile" and isinstance(value, int) and value > self.open_files_limit:
-            return f"nginx may have {self.open_files_limit} open files here at most, {value} can't be set"
-        if id_ == "nginx:worker_cpu_affinity" and isinstance(value, int):
-            there = sum(1 << cpu for cpu in self.cpus)
-            return "" if value and not value & ~there else f"{value:#x} names CPUs that this board lacks"
         offered = self.choices.get(id_, ())
-        if not offered or value in offered:
-            return ""
-        reason = f"this board offers {', '.join(offered)}, not {value}"
-        if id_ == sysctl.CONGESTION_CONTROL:
-            reason += f"; `modprobe tcp_{value}` before the night may add it (in a container: on its host)"
-        return reason
+        if offered and value not in offered:
+            reason = f"this board offers {', '.join(offered)}, not {value}"
+            if id_ == sysctl.CONGESTION_CONTROL:
+                reason += (
+                    f"; `modprobe tcp_{value}` before the night may add it (in a container: on its host)"
+                )
+            return reason
+        if self.site is not None and is_of_site(id_):
+            return self.site.value_reason(id_, value)
+        return ""
 
 
-def paths_to_read(settings: Sequence[Setting], server: ManagedNginx) -> tuple[str, ...]:
+def is_of_site(id_: str) -> bool:
+    """Whether the setting is one of nginx's or php-fpm's configuration, not of the kernel's."""
+    return id_.partition(":")[0] in _SITE_FAMILIES
+
+
+def paths_to_read(settings: Sequence[Setting], study: Study) -> tuple[str, ...]:
     """Every file of the board that `discover` wants to see for these settings."""
-    paths = [
-        path
-        for setting in settings
-        if not _refused(setting.id) and (path := kernel_path(CATALOGUE[setting.id]))
-    ]
-    paths += [
-        server.base,
-        posixpath.join(posixpath.dirname(server.base), "modules-enabled/*"),
-        sysctl.AVAILABLE_CONGESTION_CONTROL,
-        sysctl.ALLOWED_CONGESTION_CONTROL,
-        sysctl.MACHINE_WIDE,
-        _ONLINE_CPUS,
-    ]
+    known = [CATALOGUE[setting.id] for setting in settings if not _refused(setting.id)]
+    paths = [path for setting in known for path in _paths_of(setting)]
+    if isinstance(study.server, ManagedNginx):
+        base = study.server.base
+        paths += [base, posixpath.join(posixpath.dirname(base), "modules-enabled/*")]
+    paths.append(ONLINE_CPUS)
     return tuple(dict.fromkeys(paths))
 
 
@@ -92,12 +85,13 @@ def discover(
     settings: Sequence[Setting], readings: Mapping[str, Reading], facts: BoardFacts, study: Study
 ) -> Discovery:
     """What this board offers of the settings, and each one's value now. Changes nothing, asks the board nothing."""
-    build = NginxBuild.of(facts)
-    placement = place(facts, study.workload.placement)
-    base, problem = _base(study.server, readings, facts, build)
+    placement = place(facts, study.placement)
+    sight = Sight(facts=facts, readings=readings, placement=placement)
+    site, problem = _site(study, readings, facts, placement)
     stock: dict[str, Value] = {}
     missing: dict[str, str] = {}
     choices: dict[str, tuple[str, ...]] = {}
+    targets: dict[str, Target] = {}
     kernel_paths: dict[str, str] = {}
     overrides = study.stock_overrides if study.stock == "capstone" else Configuration()
     for id_ in dict.fromkeys([*(setting.id for setting in settings), *overrides]):
@@ -105,36 +99,37 @@ def discover(
             missing[id_] = reason
             continue
         setting = CATALOGUE[id_]
-        path = kernel_path(setting)
         try:
-            if path:
-                stock[id_], offered = _kernel_stock(setting, path, readings)
+            if is_of_site(id_):
+                stock[id_], offered = _site_stock(id_, site, problem)
             else:
-                stock[id_], offered = _nginx_stock(setting, base, problem, build)
+                targets[id_] = found = _target(setting, sight)
+                stock[id_], offered = found.stock, found.choices
         except (SettingUnsupported, ValueError) as lacking:
             missing[id_] = str(lacking)
             continue
         if offered:
             choices[id_] = offered
-        if reason := _pointless(setting, placement) or (_unwritable(path, readings, facts) if path else ""):
+        if reason := _pointless(setting, sight) or _unwritable(targets.get(id_), sight):
             missing[id_] = reason
-        elif path and stock[id_] != "unset":
-            kernel_paths[path] = id_
+        elif id_ in targets and stock[id_] != "unset":
+            kernel_paths |= dict.fromkeys(targets[id_].paths, id_)
     stock |= {id_: value for id_, value in overrides.mapping.items() if id_ not in missing}
-    moved = nginx.server_cpu_words(base, placement) if base else ""
     return Discovery(
         stock=stock,
         missing=missing,
         choices=choices,
+        targets=targets,
         kernel_paths=kernel_paths,
-        base=base,
-        base_problem=problem,
-        nginx_stock=nginx.stock_values(base, build) if base else {},
-        left_out=((*base.left_out, moved) if moved else base.left_out) if base else (),
-        cpus=facts.cpus,
-        online_cpus=_online_cpus(readings.get(_ONLINE_CPUS), facts),
-        open_files_limit=facts.open_files_limit,
+        site=site,
+        site_problem=problem,
     )
+
+
+def _site_stock(id_: str, site: Site | None, problem: str) -> tuple[Value, tuple[str, ...]]:
+    if site is None:
+        raise SettingUnsupported(problem)
+    return site.stock(id_)
 
 
 def _refused(id_: str) -> str:
@@ -143,66 +138,58 @@ def _refused(id_: str) -> str:
     return "" if id_ in CATALOGUE else "not in the built-in catalogue"
 
 
-def kernel_path(setting: Setting) -> str:
-    """The kernel's file of a setting; empty for one of nginx."""
+def _paths_of(setting: Setting) -> tuple[str, ...]:
+    """The files that tell of a kernel setting; a * stands for every name there."""
     match setting.family:
         case "sysctl":
-            return sysctl.path_of(setting)
+            return sysctl.paths_to_read(setting)
         case "thp":
-            return thp.path_of(setting)
+            return (thp.path_of(setting),)
         case _:
-            return ""
+            return ()
 
 
-def _base(
-    server: ManagedNginx, readings: Mapping[str, Reading], facts: BoardFacts, build: NginxBuild
-) -> tuple[Packaged | None, str]:
+def _target(setting: Setting, sight: Sight) -> Target:
+    """Where the setting lives here. Raises SettingUnsupported with the reason why it doesn't."""
+    match setting.family:
+        case "sysctl":
+            return sysctl.target(setting, sight)
+        case "thp":
+            return thp.target(setting, sight)
+        case _:
+            raise SettingUnsupported(f"no actuator knows the family {setting.family!r}")
+
+
+def _site(
+    study: Study, readings: Mapping[str, Reading], facts: BoardFacts, placement: CpuPlacement
+) -> tuple[Site | None, str]:
     if facts.nginx is None:
         return None, "there is no nginx on this board: apt-get install nginx"
+    online = _online_cpus(readings.get(ONLINE_CPUS), facts)
     try:
-        return packaged(server.base, readings, build), ""
+        if isinstance(study.server, ManagedNginx):
+            return ManagedSite.of(study.server, readings, facts, placement, online), ""
     except BoardUnfit as problem:
         return None, problem.message
+    return None, "the user's own nginx can't be tuned yet"
 
 
-def _kernel_stock(
-    setting: Setting, path: str, readings: Mapping[str, Reading]
-) -> tuple[Value, tuple[str, ...]]:
-    reading = readings.get(path)
-    if reading is None or reading.text is None:
-        why = reading.error if reading and reading.error else "it is not there"
-        raise SettingUnsupported(f"this kernel has no {path} here ({why})")
-    if setting.family == "thp":
-        return thp.stock_value(setting, reading.text), thp.choices(reading)
-    return sysctl.stock_value(setting, reading.text), sysctl.choices(setting, readings)
-
-
-def _nginx_stock(
-    setting: Setting, base: Packaged | None, problem: str, build: NginxBuild
-) -> tuple[Value, tuple[str, ...]]:
-    if base is None:
-        raise SettingUnsupported(problem)
-    if reason := build.reason_missing(setting.id):
-        raise SettingUnsupported(reason)
-    offered = build.aio_words if setting.id == "nginx:aio" else ()
-    return nginx.stock_value(setting.id, base, build), offered
-
-
-def _pointless(setting: Setting, placement: CpuPlacement) -> str:
-    # The managed nginx listens on loopback addresses only, so its load always goes over loopback.
-    if setting.loopback:
+def _pointless(setting: Setting, sight: Sight) -> str:
+    if setting.loopback and not sight.interface:
         return f"no use over loopback: {setting.loopback}"
-    if setting.pinned and len(placement.server) == 1:
+    if setting.pinned and len(sight.placement.server) == 1:
         return f"no use here: {setting.pinned}"
     return ""
 
 
-def _unwritable(path: str, readings: Mapping[str, Reading], facts: BoardFacts) -> str:
-    if readings[path].writable:
-        return ""
-    if facts.uid != 0:
-        return "can't be written without root: run as root or through sudo"
-    return "read-only even for root: in a container or network namespace it belongs to the host, so run there"
+def _unwritable(target: Target | None, sight: Sight) -> str:
+    for path in target.paths if target else ():
+        reading = sight.readings.get(path)
+        if reading is not None and reading.text is not None and not reading.writable:
+            if sight.facts.uid != 0:
+                return "can't be written without root: run as root or through sudo"
+            return "read-only even for root: in a container or network namespace it belongs to the host, so run there"
+    return ""
 
 
 def _online_cpus(reading: Reading | None, facts: BoardFacts) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune.actuators import nginx, sysctl, thp
-from autotune.actuators.discovery import Discovery, kernel_path
+from autotune.actuators import sysctl
+from autotune.actuators.discovery import Discovery, is_of_site
+from autotune.actuators.site import ServerPlan
 from autotune.actuators.wording import checked
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import Begun, Effect, Write
@@ -20,11 +21,10 @@ from autotune.space.value import Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchPlan:
-    """Kernel files to write, the tested nginx's whole configuration, and how many workers must appear."""
+    """Kernel files to write, and the server to start."""
 
     writes: tuple[Write, ...]
-    conf: str
-    workers: int
+    server: ServerPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ def plan_switch(
     A value that equals stock is not written: what a switch doesn't name goes back to its original.
     Raises SettingUnsupported when this board can't carry it, BoardUnfit when there is no nginx to run.
     """
-    if discovery.base is None:
-        raise BoardUnfit(discovery.base_problem, hint="see `autotune doctor`")
+    if discovery.site is None:
+        raise BoardUnfit(discovery.site_problem, hint="see `autotune doctor`")
     overrides = study.stock_overrides if study.stock == "capstone" else Configuration()
     kept = Configuration.of(
         {id_: value for id_, value in overrides.mapping.items() if id_ not in discovery.missing}
@@ -65,13 +65,14 @@ def plan_switch(
             raise SettingUnsupported(f"{id_}: {reason}", hint=_hint(id_))
         checked(CATALOGUE[id_], value)
     sysctl.refuse_rivals(values)
-    writes = tuple(write for id_, value in values.items() if (write := _write(id_, value)) is not None)
-    of_nginx = {id_: value for id_, value in values.items() if id_.startswith("nginx:")}
-    site = nginx.Site(address=address, port=study.server.port, begun=begun, placement=placement)
+    texts: dict[str, str] = {}
+    for id_, value in values.items():
+        if not is_of_site(id_):
+            texts |= discovery.targets[id_].texts(value)
+    of_site = {id_: value for id_, value in values.items() if is_of_site(id_)}
     return SwitchPlan(
-        writes=writes,
-        conf=nginx.server_text(of_nginx, discovery.nginx_stock, discovery.base, site),
-        workers=nginx.worker_count({**discovery.nginx_stock, **of_nginx}, discovery.online_cpus),
+        writes=tuple(Write(path=path, text=text) for path, text in texts.items()),
+        server=discovery.site.plan(of_site, address=address, begun=begun, placement=placement),
     )
 
 
@@ -81,18 +82,19 @@ def effects_of(configuration: Configuration, discovery: Discovery, effects: Sequ
     A value the kernel rounded or cut without a word is a Doubt; a refusal is in `refused`.
     """
     inside = dict(configuration.values)
-    ids = {kernel_path(CATALOGUE[id_]): id_ for id_ in discovery.stock if id_ not in discovery.missing}
     doubts = []
     refused = []
-    for effect in effects:
-        id_ = ids.get(effect.path, "")
-        if id_ and effect.error:
-            refused.append(f"{id_}: the kernel refused {effect.requested!r}: {effect.error}")
-        if id_ not in inside or effect.error:
+    by_path = {effect.path: effect for effect in effects}
+    for id_, target in discovery.targets.items():
+        seen = [by_path[path] for path in target.paths if path in by_path]
+        if id_ in discovery.missing or not seen:
+            continue
+        refused += [f"{id_}: the kernel refused {one.requested!r}: {one.error}" for one in seen if one.error]
+        if id_ not in inside or any(one.error for one in seen):
             continue
         asked = inside[id_]
         try:
-            inside[id_] = _read_back(id_, effect.effective)
+            inside[id_] = target.value({one.path: one.effective for one in seen})
         except ValueError as problem:
             refused.append(f"{id_}: {problem}")
             continue
@@ -110,22 +112,6 @@ def effects_of(configuration: Configuration, discovery: Discovery, effects: Sequ
 
 def _same(one: Value, other: Value | None) -> bool:
     return one == other and type(one) is type(other)  # 1 is not on
-
-
-def _write(id_: str, value: Value) -> Write | None:
-    setting = CATALOGUE[id_]
-    match setting.family:
-        case "sysctl":
-            return sysctl.write(setting, value)
-        case "thp":
-            return thp.write(setting, value)
-        case _:
-            return None
-
-
-def _read_back(id_: str, text: str) -> Value:
-    setting = CATALOGUE[id_]
-    return thp.stock_value(setting, text) if setting.family == "thp" else sysctl.stock_value(setting, text)
 
 
 def _hint(id_: str) -> str:

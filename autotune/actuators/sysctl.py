@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from autotune.actuators.target import Sight, Target, found_text
 from autotune.actuators.wording import kernel_text, kernel_value, safe_word
-from autotune.board.records import Reading, Write
+from autotune.board.records import Reading
 from autotune.errors import SettingUnsupported
 from autotune.space.setting import Setting
 from autotune.space.value import Value
@@ -35,6 +36,32 @@ def stock_value(setting: Setting, text: str) -> Value:
     return "unset" if setting.id in _EITHER and value == 0 else value
 
 
+def paths_to_read(setting: Setting) -> tuple[str, ...]:
+    """The file of a key, and those that say which of its words may be used."""
+    if setting.id != CONGESTION_CONTROL:
+        return (path_of(setting),)
+    return (path_of(setting), AVAILABLE_CONGESTION_CONTROL, ALLOWED_CONGESTION_CONTROL, MACHINE_WIDE)
+
+
+def target(setting: Setting, sight: Sight) -> Target:
+    """Raises SettingUnsupported when this kernel has no such file, ValueError when the setting can't hold its value."""
+    path = path_of(setting)
+    text = found_text(sight, path)
+
+    def texts(value: Value) -> dict[str, str]:
+        wanted = kernel_text(setting, value)
+        return {} if wanted == "unset" else {path: wanted}
+
+    return Target(
+        setting=setting,
+        paths=(path,),
+        stock=stock_value(setting, text),
+        texts=texts,
+        value=lambda read: stock_value(setting, read[path]),
+        choices=choices(setting, sight.readings),
+    )
+
+
 def choices(setting: Setting, readings: Mapping[str, Reading]) -> tuple[str, ...]:
     """The words this kernel takes for a setting whose words depend on the board; () when any of its words may do.
 
@@ -46,14 +73,6 @@ def choices(setting: Setting, readings: Mapping[str, Reading]) -> tuple[str, ...
     if _words(readings, MACHINE_WIDE):
         return tuple(sorted(available))
     return tuple(sorted(available & (_words(readings, ALLOWED_CONGESTION_CONTROL) or available)))
-
-
-def write(setting: Setting, value: Value) -> Write | None:
-    """What puts the value in force; None when leaving the file as the board has it does. Raises SettingUnsupported."""
-    text = kernel_text(setting, value)
-    if text == "unset":
-        return None
-    return Write(path=path_of(setting), text=text)
 
 
 def _words(readings: Mapping[str, Reading], path: str) -> set[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from autotune.actuators.target import Sight, Target, found_text
 from autotune.actuators.wording import kernel_text, kernel_value
-from autotune.board.records import Reading, Write
 from autotune.space.setting import Setting
-from autotune.space.value import Value
 
 _DIRECTORY = "/sys/kernel/mm/transparent_hugepage"
 
@@ -14,16 +13,15 @@ def path_of(setting: Setting) -> str:
     return f"{_DIRECTORY}/{setting.key}"
 
 
-def stock_value(setting: Setting, text: str) -> Value:
-    """The word in brackets. Raises ValueError when there is none."""
-    return kernel_value(setting, text)
-
-
-def choices(reading: Reading | None) -> tuple[str, ...]:
-    """The words this kernel lists."""
-    return tuple(word.strip("[]") for word in ((reading.text if reading else None) or "").split())
-
-
-def write(setting: Setting, value: Value) -> Write:
-    """What puts the word in force. Raises SettingUnsupported."""
-    return Write(path=path_of(setting), text=kernel_text(setting, value))
+def target(setting: Setting, sight: Sight) -> Target:
+    """Raises SettingUnsupported when this kernel has no such file, ValueError when no word is in brackets."""
+    path = path_of(setting)
+    text = found_text(sight, path)
+    return Target(
+        setting=setting,
+        paths=(path,),
+        stock=kernel_value(setting, text),
+        texts=lambda value: {path: kernel_text(setting, value)},
+        value=lambda read: kernel_value(setting, read[path]),
+        choices=tuple(word.strip("[]") for word in text.split()),
+    )

@@ -32,6 +32,7 @@ def facts(places: Places) -> HelloReply:
         "boot_id": boot_id(),
         "netns": netns(),
         "cpus": sorted(os.sched_getaffinity(0)),
+        "capacity": _capacity(),
         "memory_bytes": memory_bytes()[1],
         "open_files_limit": _open_files_limit(),
         "run_dir": places.run_dir,
@@ -42,6 +43,18 @@ def facts(places: Places) -> HelloReply:
         "model": _model(),
         "clock": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _capacity() -> Dict[str, int]:
+    """How fast each CPU is beside the fastest (1024), as the scheduler reckons."""
+    found: Dict[str, int] = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/cpu_capacity", encoding="ascii") as file:
+                found[str(cpu)] = int(file.read())
+        except (OSError, ValueError):
+            return {}
+    return found
 
 
 def _open_files_limit() -> int:

@@ -170,7 +170,7 @@ class Held:
         """Each path is written with its own value and read again. Raises Fault."""
         self._settings.check_paths(paths)
         self._ensure_guardian()
-        return {"effects": self._settings.write_back(paths)}
+        return {"effects": self._settings.write_back(paths), "urls": []}
 
     def switch(self, order: orders.Switch) -> SwitchReply:
         """One whole configuration: journal, writes, read-back, a fresh nginx, the canary.

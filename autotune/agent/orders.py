@@ -29,11 +29,21 @@ class NightOrder(NamedTuple):
 
 class NginxOrder(NamedTuple):
     conf: str
+    conf_path: str
+    edits: Dict[str, str]
+    build: str
     workers: int
-    address: str
-    port: int
+    listen: Tuple[Tuple[str, int], ...]
     cpus: Tuple[int, ...]
     urls: List[UrlTruth]
+
+    @property
+    def address(self) -> str:
+        return self.listen[0][0]
+
+    @property
+    def port(self) -> int:
+        return self.listen[0][1]
 
 
 class Switch(NamedTuple):
@@ -91,7 +101,13 @@ def switch(body: Dict[str, Any]) -> Switch:
 
 
 def _server(body: Any) -> NginxOrder:
-    address, port = _text(body, "address", 15), _integer(body, "port", 1, 65535)
+    listen = tuple(
+        (_text(one, "address", 45), _integer(one, "port", 1, 65535)) for one in _list(body, "listen", 100)
+    )
+    if not listen:
+        raise _wrong("the server listens nowhere")
+    address, port = listen[0]
+    edits = {_text(one, "path", 400): _text(one, "text", 1 << 20) for one in _list(body, "edits", 500)}
     urls: List[UrlTruth] = []
     for one in _list(body, "urls", _URLS_CAP):
         url, sha256 = _text(one, "url", 400), _text(one, "sha256", 64)
@@ -106,15 +122,24 @@ def _server(body: Any) -> NginxOrder:
                 "status": _integer(one, "status", 0, 599),
                 "length": _integer(one, "length", 0, 1 << 40),
                 "sha256": sha256,
+                "address": _text(one, "address", 45),
+                "loose": bool(_get(one, "loose")),
             }
         )
     return NginxOrder(
-        _text(body, "conf", 1 << 20), _integer(body, "workers", 1, 1024), address, port, _cpus(body), urls
+        _text(body, "conf", 1 << 20),
+        _text(body, "conf_path", 400),
+        edits,
+        _text(body, "build", 64),
+        _integer(body, "workers", 1, 1024),
+        listen,
+        _cpus(body),
+        urls,
     )
 
 
 def load(body: Dict[str, Any]) -> Load:
-    url, marker = _text(body, "url", 400), _text(body, "marker", 64)
+    url, marker = _text(_list(body, "urls", 1000)[0], "url", 400), _text(body, "marker", 64)
     found = URL.fullmatch(url)
     if not found:
         raise _wrong(f"{url[:80]!r} is not a plain http URL with an address, a port and a path")

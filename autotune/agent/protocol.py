@@ -15,7 +15,9 @@ from typing import Any, Dict, List, Literal, Optional, TypedDict
 PROTOCOL = 1
 MAX_LINE = 8 * 1024 * 1024
 
-VERBS = ("hello", "read", "begin", "switch", "check", "load", "counters", "keepalive", "end", "status")
+VERBS = (
+    "hello", "read", "begin", "switch", "check", "load", "counters", "keepalive", "end", "status", "builds",
+)  # fmt: skip
 
 ErrorKind = Literal[
     "refused",  # the agent's own lists say no: path, value or program (a mistake of the controller)
@@ -57,6 +59,7 @@ class HelloReply(TypedDict):
     boot_id: str
     netns: str  # inode of the network namespace
     cpus: List[int]  # online CPUs the agent may use
+    capacity: Dict[str, int]  # by CPU number: the kernel's cpu_capacity; empty where it doesn't tell
     memory_bytes: int
     open_files_limit: int  # the highest limit of open files that a process started here may set
     run_dir: str  # where lock and journal live
@@ -69,7 +72,8 @@ class HelloReply(TypedDict):
 
 
 class ReadRequest(TypedDict):
-    paths: List[str]  # may end in /* (one level) for directories of nginx's configuration
+    paths: List[str]  # a * in any part stands for every name there; each file found is checked by itself
+    nginx_conf: str  # "" or a main configuration file: it and all it includes, as `nginx -T` sees them
 
 
 class FileReading(TypedDict):
@@ -80,6 +84,8 @@ class FileReading(TypedDict):
 
 class ReadReply(TypedDict):
     files: Dict[str, FileReading]
+    nginx_files: Dict[str, FileReading]  # of nginx_conf by real path, the main file first
+    nginx_problem: str  # why nginx would not say, in its own words; "" when it did
 
 
 class PutFile(TypedDict):
@@ -93,6 +99,8 @@ class BeginRequest(TypedDict):
     holder: str
     lease_s: float
     files: List[PutFile]
+    services: List[str]  # stopped until the end of the night if they run: irqbalance
+    kept: bool  # `end` may leave everything in place (autotune apply)
 
 
 class LeftOver(TypedDict):
@@ -116,23 +124,55 @@ class Write(TypedDict):
 
 
 class UrlTruth(TypedDict):
-    """What a GET must answer. `status` 0: take this answer as the truth (only for stock)."""
+    """What a GET must answer. `status` 0: take this answer as the truth (only for stock).
+
+    The host of `url` is the Host header and TLS's server name; the connection is made to `address`.
+    """
 
     url: str
+    address: str
     status: int
     length: int
-    sha256: str
+    sha256: str  # "": any body of that length
+    loose: bool  # a body that differs each time: a length within a fifth of `length` will do
+
+
+class EditedFile(TypedDict):
+    """A file of the user's own configuration (its real path) as this night's nginx is to see it."""
+
+    path: str
+    text: str
+
+
+class Listener(TypedDict):
+    address: str  # as nginx binds it: 127.0.0.5, 0.0.0.0, ::
+    port: int
+
+
+class PhpOrder(TypedDict):
+    """The php-fpm of this switch: its whole configuration text, where it must accept, and its CPUs."""
+
+    conf: str
+    listen: str  # an absolute socket path in the night's run directory, or 127.0.0.x:port
+    cpus: List[int]
 
 
 class ServerOrder(TypedDict):
-    """The nginx of this switch. `conf` is the whole configuration text; workers are counted after the start."""
+    """The nginx of this switch; workers are counted after the start.
+
+    Managed: `conf` is the whole configuration text. The user's own: `conf` is "", `conf_path` the user's main file, and
+    `edits` are seen in place of the user's files by this nginx alone.
+    """
 
     conf: str
+    conf_path: str
+    edits: List[EditedFile]
+    build: str  # key of a build in the cache; "" for the distribution's nginx
     workers: int
-    address: str
-    port: int
+    listen: List[Listener]  # every one must be ours alone
     cpus: List[int]  # CPUs the server may use; [] for all
     urls: List[UrlTruth]
+    php: Optional[PhpOrder]
 
 
 class SwitchRequest(TypedDict):
@@ -171,16 +211,29 @@ class SwitchReply(TypedDict):
 
 class CheckRequest(TypedDict):
     paths: List[str]  # each is written back with its own value and read again
+    urls: List[UrlTruth]  # each is fetched from whatever serves it now, `status` 0
 
 
 class CheckReply(TypedDict):
     effects: List[Effect]
+    urls: List[UrlSeen]
+
+
+class LoadUrl(TypedDict):
+    url: str
+    weight: float
 
 
 class LoadRequest(TypedDict):
-    """One warm-up and one measured run of wrk. The agent builds argv itself; nothing here reaches a shell."""
+    """One warm-up and one measured run of wrk. The agent builds argv itself; nothing here reaches a shell.
 
-    url: str
+    Several URLs are one load: a list of requests in these shares, shuffled with `seed`. They have one scheme, host and
+    port; a host that is a name stands for `address`.
+    """
+
+    urls: List[LoadUrl]
+    address: str
+    seed: int
     threads: int
     connections: int
     warmup_s: float
@@ -211,6 +264,43 @@ class LoadReply(TypedDict):
     workers_after: List[int]
     connections_held: int  # sockets wrk has open, half-way through the measured run
     error_log: str
+
+
+class BuildsRequest(TypedDict):
+    """`action` list: all builds. make: the one described, unless the cache has it. remove: the one of `key`.
+
+    The key is SHA-256 of source, arguments and compiler; the agent works it out itself and tells it.
+    """
+
+    action: Literal["list", "make", "remove"]
+    key: str  # remove
+    name: str  # make, and all below
+    source: str  # "apt", an absolute path, an https URL
+    sha256: str
+    cflags: List[str]
+    ldflags: List[str]
+    configure: List[str]
+    without: List[str]
+
+
+class Built(TypedDict):
+    key: str
+    name: str
+    source: str  # as found: package version, or file name and hash
+    compiler: str
+    version: str  # nginx -V, in full
+    made: str  # ISO-8601
+    size_bytes: int
+    seconds: float
+
+
+class BuildsReply(TypedDict):
+    builds: List[Built]
+    problem: str  # why the build failed: the step and the compiler's last lines; "" when it did not
+
+
+class EndRequest(TypedDict):
+    keep: bool  # leave the configuration of the last switch in place until the next `end`
 
 
 class CountersReply(TypedDict):

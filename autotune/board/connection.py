@@ -118,11 +118,19 @@ class Connection:
     # -- verbs ----------------------------------------------------------------------------------------------------------
 
     def read(self, paths: Sequence[str]) -> dict[str, Reading]:
-        """Files of the board by path; a path that ends in /* stands for each file of that directory."""
-        return replies.readings(self._ask("read", paths=list(paths)))
+        """Files of the board by path; a * in any part of a path stands for every name there."""
+        return replies.readings(self._ask("read", paths=list(paths), nginx_conf=""))
 
     def begin(
-        self, *, study: str, night: int, holder: str, lease_s: float, files: Sequence[PutFile] = ()
+        self,
+        *,
+        study: str,
+        night: int,
+        holder: str,
+        lease_s: float,
+        files: Sequence[PutFile] = (),
+        services: Sequence[str] = (),
+        kept: bool = False,
     ) -> Begun:
         """Takes the board's lock, undoes what a crashed night left, puts `files` down to be served.
 
@@ -136,6 +144,8 @@ class Connection:
             holder=holder,
             lease_s=lease_s,
             files=[asdict(file) for file in files],
+            services=list(services),
+            kept=kept,
         )
         self._lease_s = lease_s
         return replies.begun(body)
@@ -147,7 +157,7 @@ class Connection:
 
     def check(self, paths: Sequence[str]) -> tuple[Effect, ...]:
         """Writes each path's own value into it and reads it again."""
-        return replies.checked(self._ask("check", paths=list(paths)))
+        return replies.checked(self._ask("check", paths=list(paths), urls=[]))
 
     def load(self, order: LoadOrder) -> LoadSeen:
         """A warm-up and a measured run against the server of the last switch."""
@@ -163,7 +173,7 @@ class Connection:
 
     def end(self) -> Ended:
         """Restores the board. Without a begin: whatever a dead tuner left there. Raises BoardBusy while one holds it."""
-        ended = replies.ended(self._ask("end"))
+        ended = replies.ended(self._ask("end", keep=False))
         self._lease_s = 0.0
         return ended
 

@@ -11,7 +11,9 @@ from autotune.board.records import Program
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardFacts:
-    """The agent's answer to hello. `cpus` are those that the agent may use; `state_dir` is where files live on disk."""
+    """The agent's answer to hello. `cpus` are those that the agent may use; `capacity` how fast each CPU is
+    (the kernel's cpu_capacity, 1024 for the fastest; empty where it doesn't tell); `state_dir` is where files live on disk.
+    """
 
     protocol: int
     python: str
@@ -22,6 +24,7 @@ class BoardFacts:
     boot_id: str
     netns: str
     cpus: tuple[int, ...]
+    capacity: Mapping[int, int]
     memory_bytes: int
     open_files_limit: int
     run_dir: str
@@ -31,6 +34,12 @@ class BoardFacts:
     programs: Mapping[str, Program]
     model: str
     clock: str
+
+    def big_cpus(self, among: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """The CPUs of the fastest kind, of `among` if given; all of them where all are alike."""
+        cpus = among or self.cpus
+        most = max((self.capacity.get(cpu, 0) for cpu in cpus), default=0)
+        return tuple(cpu for cpu in cpus if self.capacity.get(cpu, 0) == most)
 
     @property
     def nginx(self) -> Program | None:

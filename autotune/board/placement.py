@@ -20,12 +20,16 @@ class CpuPlacement:
 def place(facts: BoardFacts, placement: Placement) -> CpuPlacement:
     """Pinned: two disjoint sets, the generator's first. Free, or with one CPU only: everything for both.
 
-    The generator gets a third of the CPUs (at least one): pushing small files, wrk eats about 45 % of a shared machine,
-    and it must not be the limit before the server is.
+    Where CPUs differ (big.LITTLE) the server gets the fastest kind and the generator the rest: no sample may find a
+    worker on another kind of core than the last. Where all are alike the generator gets a third (at least one): pushing
+    small files, wrk eats about 45 % of a shared machine, and it must not be the limit before the server is.
     """
     cpus = tuple(sorted(facts.cpus))
     if placement is Placement.FREE or len(cpus) < 2:
         return CpuPlacement()
+    big = facts.big_cpus()
+    if len(big) < len(cpus):
+        return CpuPlacement(server=big, generator=tuple(cpu for cpu in cpus if cpu not in big))
     spared = max(1, round(len(cpus) / 3))
     return CpuPlacement(server=cpus[spared:], generator=cpus[:spared])
 

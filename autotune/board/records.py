@@ -63,24 +63,62 @@ class Write:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlTruth:
-    """What a GET must answer. `status` 0: take this answer as the truth; `sha256` "": any body of that length."""
+    """What a GET must answer. `status` 0: take this answer as the truth; `sha256` "": any body of that length.
+
+    The host of `url` is the Host header and TLS's server name; the connection is made to `address`. `loose`: a body
+    that differs each time, so a length within a fifth will do.
+    """
 
     url: str
-    status: int
-    length: int
-    sha256: str
+    address: str
+    status: int = 0
+    length: int = 0
+    sha256: str = ""
+    loose: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditedFile:
+    """A file of the user's own nginx configuration, by its real path, as the night's nginx is to see it."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """An address as nginx binds it (127.0.0.5, 0.0.0.0, ::) and a port."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhpOrder:
+    """The php-fpm of a switch: its configuration text, its socket's path or address:port, and its CPUs (() for all)."""
+
+    conf: str
+    listen: str
+    cpus: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOrder:
-    """The nginx of a switch: its whole configuration text, and what the canary proves about it."""
+    """The nginx of a switch, and what the canary proves about it.
+
+    Managed: `conf` is its whole configuration text. The user's own: `conf` "", `conf_path` the user's main file, `edits`
+    what stands in place of the user's files. `build`: key of a build in the board's cache, "" for the distribution's.
+    """
 
     conf: str
+    conf_path: str = ""
+    edits: tuple[EditedFile, ...] = ()
+    build: str = ""
     workers: int
-    address: str
-    port: int
+    listen: tuple[Listener, ...]
     cpus: tuple[int, ...]
     urls: tuple[UrlTruth, ...]
+    php: PhpOrder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +160,23 @@ class Switched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOrder:
-    """One warm-up and one measured run of wrk."""
+class LoadUrl:
+    """A URL of a load and its share among the others."""
 
     url: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOrder:
+    """One warm-up and one measured run of wrk over one or more URLs of one scheme, host and port.
+
+    A host that is a name stands for `address`. `seed` shuffles the list of requests.
+    """
+
+    urls: tuple[LoadUrl, ...]
+    address: str
+    seed: int
     threads: int
     connections: int
     warmup_s: float
@@ -168,6 +219,20 @@ class Counters:
 
     counters: Mapping[str, float]
     levels: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A build of nginx in the board's cache. `version` is all of `nginx -V`."""
+
+    key: str
+    name: str
+    source: str
+    compiler: str
+    version: str
+    made: str
+    size_bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,14 @@ def _understood(make: Callable[[Body], _T]) -> Callable[[Body], _T]:
 @_understood
 def facts(body: Body) -> BoardFacts:
     programs = {str(name): Program(**program) for name, program in body["programs"].items()}
-    return BoardFacts(**{**body, "programs": programs, "cpus": tuple(body["cpus"])})
+    return BoardFacts(
+        **{
+            **body,
+            "programs": programs,
+            "cpus": tuple(body["cpus"]),
+            "capacity": {int(cpu): int(one) for cpu, one in body["capacity"].items()},
+        }
+    )
 
 
 @_understood

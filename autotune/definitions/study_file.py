@@ -8,6 +8,7 @@
     seed = 1                                 # of everything random
     accept_noise = false                     # true: go on, stamped, where the board is too noisy for small differences
     stock = "as found"                       # or "capstone": sendfile off and 768 worker_connections, stamped
+    placement = "pinned"                     # server and load on CPUs of their own, or "free"
     change_service = false                   # true: also try what changes the answers or the logs, not only the speed
 
     [server]
@@ -25,7 +26,6 @@
     threads = 1
     warmup = "500ms"
     duration = "2s"                          # whole seconds: wrk counts no others
-    placement = "pinned"                     # server and load on CPUs of their own, or "free"
 
     [objective]
     metric = "requests_per_s"
@@ -67,6 +67,7 @@ from autotune.experiment.study import (
     Placement,
     ServedFile,
     Study,
+    Url,
     Workload,
     workload_mistake,
 )
@@ -88,7 +89,7 @@ _NEEDS_FILE: Final = "with path and size"
 _NEEDS_WORKLOAD: Final = "with name, path, connections and threads"
 
 _KEYS = (
-    "name", "title", "board", "space", "hand_tuned", "seed", "accept_noise", "stock", "change_service",
+    "name", "title", "board", "space", "hand_tuned", "seed", "accept_noise", "stock", "change_service", "placement",
     "server", "workload", "objective", "budget",
 )  # fmt: skip
 
@@ -118,6 +119,7 @@ def read_study(path: Path) -> Study:
     )
     server = _server(top.table("server", needs="with at least one [[server.file]]"))
     workload = _workload(top.table("workload", needs=_NEEDS_WORKLOAD), server)
+    placement = Placement(top.word("placement", tuple(Placement), default=Placement.PINNED))
     objective = _objective(top.table("objective"))
     budget = _budget(top.table("budget"))
     space = _named(top, "space", path, read_space)
@@ -130,7 +132,8 @@ def read_study(path: Path) -> Study:
         title=title,
         board=board,
         server=server,
-        workload=workload,
+        workloads=(workload,),
+        placement=placement,
         space=space,
         hand_tuned=hand_tuned,
         objective=objective,
@@ -200,7 +203,7 @@ def _url_path(table: Table) -> str:
 
 
 def _workload(table: Table, server: ManagedNginx) -> Workload:
-    table.only("name", "path", "connections", "threads", "warmup", "duration", "placement")
+    table.only("name", "path", "connections", "threads", "warmup", "duration")
     path = _url_path(table)
     served = [file.path for file in server.files]
     if path and served and path not in served:
@@ -218,12 +221,11 @@ def _workload(table: Table, server: ManagedNginx) -> Workload:
         name=table.text(
             "name", pattern=_LABEL, accepted="up to 64 letters, digits, spaces, dots, dashes and underscores"
         ),
-        path=path,
+        urls=(Url(target=path),),
         connections=connections,
         threads=threads,
         warmup_s=table.seconds("warmup", 0.1, 600, default_s=5),
         duration_s=duration_s,
-        placement=Placement(table.word("placement", tuple(Placement), default=Placement.PINNED)),
     )
 
 

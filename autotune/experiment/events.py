@@ -6,6 +6,7 @@ library's random state is an event *before* it is acted on, so that the same log
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
@@ -124,12 +125,13 @@ class NightBegun(Record):
 
     `stock` has the value of every usable setting as read tonight; `facts` the board and workload facts that
     expressions use; `steps` the hand-tuned sequence as it applies here; `space_ids` the parameters that can be tuned; `offered` the words this
-    board takes, where they depend on the board.
+    board takes, where they depend on the board. `purpose` baseline: only the hand-tuned series is measured.
     """
 
     kind: Literal["night begun"] = "night begun"
     night: int
     at: str
+    purpose: Literal["tune", "baseline"] = "tune"
     deadline: str | None = None
     stock: dict[str, Value]
     facts: dict[str, Value]
@@ -173,7 +175,11 @@ class Proposal(Record):
 
 
 class Sample(Record):
-    """One applied-and-measured run. `effective` is what the board had in force where it differs from stock."""
+    """One applied-and-measured configuration. `effective` is what the board had in force where it differs from stock.
+
+    `measurements`: one run for each of the study's workloads, by name. `objective`: natural log of their weighted
+    geometric mean of requests/s (`Study.objective_of`): the only number that decisions look at.
+    """
 
     kind: Literal["sample"] = "sample"
     key: SampleKey
@@ -181,10 +187,21 @@ class Sample(Record):
     arm: Arm
     configuration: Configuration
     effective: Configuration
-    measurement: Measurement
+    measurements: dict[str, Measurement]
+    objective: float
     switch_s: float
     overhead_s: float
     doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """The weighted geometric mean of requests/s; with one workload its requests/s."""
+        return math.exp(self.objective)
+
+    @property
+    def main(self) -> Measurement:
+        """The first workload's run."""
+        return next(iter(self.measurements.values()))
 
 
 class Failure(Record):

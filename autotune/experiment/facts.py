@@ -11,7 +11,8 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "board.server_cpus": "CPUs the server may use under the study's placement",
         "board.memory_bytes": "memory of the board",
         "board.open_files": "highest limit of open files that nginx may set there",
-        "workload.connections": "connections the load keeps open",
-        "workload.threads": "threads of the load generator",
+        "board.big_cpus": "CPUs of the fastest kind that the server may use",
+        "workload.connections": "connections the load keeps open (the most of any workload)",
+        "workload.threads": "threads of the load generator (the most of any workload)",
     }
 )

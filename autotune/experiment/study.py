@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from autotune.space.build import BuildRecipe
 from autotune.space.configuration import Configuration
 from autotune.space.expression import Expression
 from autotune.space.record import Record
@@ -25,10 +28,17 @@ class Placement(StrEnum):
 
 
 class ServedFile(Record):
-    """A file of the managed site: its URL path and its size in bytes. The bytes are made from the path alone."""
+    """A file of the managed site: its URL path and its size in bytes. The bytes are made from the path alone.
+
+    One whose path ends in .php is a script that php-fpm runs: its answer has about `size_bytes`.
+    """
 
     path: str
     size_bytes: int
+
+    @property
+    def is_php(self) -> bool:
+        return self.path.endswith(".php")
 
 
 class ManagedNginx(Record):
@@ -39,17 +49,64 @@ class ManagedNginx(Record):
     port: int = 8088
     files: tuple[ServedFile, ...]
 
+    @property
+    def main_file(self) -> str:
+        """The configuration file that the tested nginx starts from."""
+        return self.base
+
+    @property
+    def has_php(self) -> bool:
+        """Whether a php-fpm of our own runs behind it."""
+        return any(file.is_php for file in self.files)
+
+
+class OwnNginx(Record):
+    """The user's own nginx as its main configuration file `config` has it, reached at `address` (see safety.md).
+
+    Its files stay untouched: the night runs edited copies of them in a mount namespace of its own, with the service
+    stopped meanwhile.
+    """
+
+    kind: Literal["own"] = "own"
+    config: str = "/etc/nginx/nginx.conf"
+    address: str = "127.0.0.1"
+
+    @property
+    def main_file(self) -> str:
+        """The configuration file that the tested nginx starts from."""
+        return self.config
+
+
+Server: TypeAlias = Annotated[ManagedNginx | OwnNginx, Field(discriminator="kind")]
+
+
+class Url(Record):
+    """What one request of a load fetches, and its share among the others.
+
+    `target`: a path ("/index.php") on the managed nginx; on the user's own a whole URL ("https://www.example.org/").
+    """
+
+    target: str
+    weight: float = 1.0
+
 
 class Workload(Record):
-    """The load of one sample: `path` is fetched over `connections` kept-alive connections by `threads` wrk threads."""
+    """One load: `urls` fetched over `connections` kept-alive connections by `threads` wrk threads.
+
+    `weight` is its share in the objective.
+    """
 
     name: str
-    path: str
+    urls: tuple[Url, ...]
     connections: int
     threads: int
     warmup_s: float = 5.0
     duration_s: float = 15.0
-    placement: Placement = Placement.PINNED
+    weight: float = 1.0
+
+    @property
+    def busy_s(self) -> float:
+        return self.warmup_s + self.duration_s
 
 
 def workload_mistake(connections: int, threads: int) -> str:
@@ -68,7 +125,7 @@ def workload_mistake(connections: int, threads: int) -> str:
 
 
 class Objective(Record):
-    """What is maximised."""
+    """What is maximised: the weighted geometric mean of the workloads' ratios, each to its own reference."""
 
     metric: Literal["requests_per_s"] = "requests_per_s"
 
@@ -124,14 +181,37 @@ class Budget(Record):
     lease_s: float = 60.0
 
 
+class Goal(Record):
+    """A target of one workload. `of_stock`: `value` is a ratio to stock, else it is in the metric's own unit."""
+
+    workload: str
+    metric: Literal["requests_per_s", "latency_p99_s", "server_cpu_s_per_request"]
+    bound: Literal["at least", "at most"]
+    value: float
+    of_stock: bool = False
+    source: str = ""
+
+
+class Builds(Record):
+    """Where other builds of nginx come from, and the study's own recipes beside the built-in ones.
+
+    `source`: "apt", an absolute path or an https URL of a source tarball; `sha256` of the tarball, required for a URL.
+    """
+
+    source: str = "apt"
+    sha256: str = ""
+    recipes: tuple[BuildRecipe, ...] = ()
+
+
 class Study(Record):
-    """Board + server + workload + space + hand-tuned sequence + objective + budget."""
+    """Board + server + workloads + space + hand-tuned sequence + objective + budget."""
 
     name: str
     title: str = ""
     board: str = "local"
-    server: ManagedNginx
-    workload: Workload
+    server: Server
+    workloads: Annotated[tuple[Workload, ...], Field(min_length=1)]
+    placement: Placement = Placement.PINNED
     space: SearchSpace
     hand_tuned: HandTunedSequence
     objective: Objective = Objective()
@@ -141,6 +221,26 @@ class Study(Record):
     stock: Literal["as found", "capstone"] = "as found"
     stock_overrides: Configuration = Configuration()
     change_service: bool = False
+    goals: tuple[Goal, ...] = ()
+    builds: Builds | None = None
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of load in one sample: every workload, one after the other."""
+        return sum(workload.busy_s for workload in self.workloads)
+
+    def objective_of(self, requests_per_s: Mapping[str, float]) -> float:
+        """The natural log of the weighted geometric mean of requests/s by workload name.
+
+        A difference of two of these is the log of the weighted geometric mean of ratios, each workload against itself.
+        """
+        floor = 1e-9  # the gates let no zero through; this keeps the arithmetic total all the same
+        total = sum(workload.weight for workload in self.workloads)
+        logs = (
+            workload.weight * math.log(max(requests_per_s[workload.name], floor))
+            for workload in self.workloads
+        )
+        return math.fsum(logs) / total
 
     @property
     def substance(self) -> dict[str, Any]:

@@ -73,10 +73,10 @@ class _Fault:
     detail: str
 
 
-def judge(seen: LoadSeen, order: LoadOrder, *, wire_bytes: int) -> Judged:
+def judge(seen: LoadSeen, order: LoadOrder, *, wire_bytes: float) -> Judged:
     """The measurement of a run that passed every gate, or the first gate it failed.
 
-    `wire_bytes` is the canary's full answer: status line, headers and body.
+    `wire_bytes` is the canary's full answer (status line, headers and body), the mean of several URLs by their shares.
     """
     if wire_bytes <= 0:
         message = f"a canary's answer has at least one byte, not {wire_bytes}"
@@ -232,7 +232,7 @@ ReportGate: TypeAlias = Callable[[Report, LoadSeen, LoadOrder], _Fault | None]
 REPORT_GATES: Final[tuple[ReportGate, ...]] = (_duration, _requests, _errors)
 
 
-def _wire_size(report: Report, order: LoadOrder, wire_bytes: int) -> _Fault | None:
+def _wire_size(report: Report, order: LoadOrder, wire_bytes: float) -> _Fault | None:
     """Redirects, other files and cut bodies show in the size alone.
 
     wrk counts the bytes of answers that were still coming when it stopped, at most one per connection, but not the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from autotune.board.placement import CpuPlacement
-from autotune.board.records import LoadOrder, LoadSeen, Run
+from autotune.board.records import LoadOrder, LoadSeen, LoadUrl, Run
 from autotune.experiment.study import Workload
 
 
@@ -14,10 +14,20 @@ def new_marker() -> str:
     return f"report{secrets.token_hex(12)}"
 
 
-def load_order(workload: Workload, url: str, placement: CpuPlacement, marker: str) -> LoadOrder:
-    """The warm-up and the measured run of one sample, on the generator's CPUs of `placement`."""
+def load_order(
+    workload: Workload,
+    urls: tuple[LoadUrl, ...],
+    address: str,
+    placement: CpuPlacement,
+    marker: str,
+    *,
+    seed: int = 0,
+) -> LoadOrder:
+    """The warm-up and the measured run of one workload, on the generator's CPUs of `placement`."""
     return LoadOrder(
-        url=url,
+        urls=urls,
+        address=address,
+        seed=seed,
         threads=workload.threads,
         connections=workload.connections,
         warmup_s=workload.warmup_s,

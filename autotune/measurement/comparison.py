@@ -204,7 +204,7 @@ def _arm(
             requests_per_server_cpu_s=math.nan,
             trial=trial,
         )
-    rates = np.array([one.measurement.requests_per_s for one in samples])
+    rates = np.array([one.rate for one in samples])
     spread = float((rates.max() - rates.min()) / rates.mean()) if rates.mean() > 0 else 0.0
     limit = max(UNSTABLE_TIMES * seen.relative_range, UNSTABLE_FROM) if seen is not None else math.inf
     return ArmSummary(
@@ -216,10 +216,8 @@ def _arm(
         relative_range=spread,
         configuration=configuration,
         effective=samples[-1].effective,
-        latency_p99_s=float(np.median([one.measurement.latency_p99_s for one in samples])),
-        requests_per_server_cpu_s=float(
-            np.median([one.measurement.requests_per_server_cpu_s for one in samples])
-        ),
+        latency_p99_s=float(np.median([one.main.latency_p99_s for one in samples])),
+        requests_per_server_cpu_s=float(np.median([one.main.requests_per_server_cpu_s for one in samples])),
         unstable=len(samples) > 1 and spread >= limit,
         trial=trial,
     )

@@ -111,8 +111,8 @@ def _wants_second_look(failure: Failure) -> bool:
 
 
 def log_rate(sample: Sample) -> float:
-    """ln(requests/s). The gates let no zero through; a tiny floor keeps the arithmetic total all the same."""
-    return math.log(max(sample.measurement.requests_per_s, 1e-9))
+    """ln of the weighted geometric mean of the workloads' requests/s: what every decision is made from."""
+    return sample.objective
 
 
 @dataclass(slots=True)

@@ -54,7 +54,7 @@ class PlanSummary:
 
 def estimated_sample_s(study: Study, overhead_s: float = 0.7) -> float:
     """Seconds of one sample: warm-up, run, and the switch with its checks (before it has been seen)."""
-    return study.workload.warmup_s + study.workload.duration_s + overhead_s
+    return study.busy_s + overhead_s
 
 
 def smallest_visible_difference(sigma_run: float, pairs: int) -> float:

@@ -15,7 +15,7 @@ from autotune.measurement.comparison import Comparison, compare
 from autotune.report.changes import changes, last_night
 from autotune.report.comparison_page import answer, doubt_lines, ratio_interval, stamps
 from autotune.report.nginx_snippet import comment, nginx_text
-from autotune.report.words import local_time_text, rate_text
+from autotune.report.words import load_text, local_time_text, rate_text
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
@@ -190,10 +190,8 @@ def _provenance(
     files: Sequence[str],
 ) -> str:
     made = changes(study, stock, configuration)
-    load = (
-        f"{study.workload.connections} connections to {comment(study.workload.path)} for"
-        f" {study.workload.duration_s:g} s a sample, server and generator {study.workload.placement}"
-    )
+    load = "; ".join(comment(load_text(one)) for one in study.workloads)
+    load += f"; server and generator {study.placement}"
     lines = [
         f"# Automatic configuration of study {comment(study.name)}",
         "",

@@ -26,6 +26,7 @@ from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import (
     count_text,
     duration_text,
+    load_text,
     local_time_text,
     percent_text,
     rate_text,
@@ -46,7 +47,7 @@ def study_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
             lines=(
                 f"{study.name}: {study.title}" if study.title else study.name,
                 f"board {study.board}, fingerprint {study.fingerprint}",
-                f"{study.workload.connections} connections to {study.workload.path}, {study.workload.duration_s:g} s a sample",
+                *(load_text(one) for one in study.workloads),
             ),
             tone="headline",
         )
@@ -156,10 +157,10 @@ def trial_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
                 (
                     event.key.text,
                     local_time_text(event.at),
-                    rate_text(event.measurement.requests_per_s),
-                    f"{event.measurement.latency_p99_s * 1000:.2f} ms",
-                    str(event.measurement.errors.total),
-                    f"{event.measurement.server_cpu_s:.2f}",
+                    rate_text(event.rate),
+                    f"{event.main.latency_p99_s * 1000:.2f} ms",
+                    str(event.main.errors.total),
+                    f"{event.main.server_cpu_s:.2f}",
                     "; ".join(doubt.text for doubt in event.doubts) or "-",
                 )
                 for event in _samples(log, number)
@@ -213,7 +214,7 @@ def trial_json(
             "key": event.key.text,
             "at": event.at,
             "effective": {change.id: change.now for change in changes(study, stock, event.effective)},
-            "measurement": event.measurement.model_dump(),
+            "measurements": {name: one.model_dump() for name, one in event.measurements.items()},
             "switch_s": event.switch_s,
             "doubts": [doubt.model_dump() for doubt in event.doubts],
         }

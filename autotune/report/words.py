@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from autotune.experiment.study import Workload
+
 
 def ratio_text(ratio: float) -> str:
     """1.041x"""
@@ -54,3 +56,11 @@ def local_time_text(at: str) -> str:
 def count_text(count: int, noun: str) -> str:
     """1 sample, 2 samples"""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def load_text(workload: Workload) -> str:
+    """A workload in a line: what is fetched, by how many connections, for how long."""
+    urls = ", ".join(url.target for url in workload.urls)
+    return (
+        f"{workload.name}: {workload.connections} connections to {urls}, {workload.duration_s:g} s a sample"
+    )

@@ -64,7 +64,7 @@ def _state(setting: Setting, discovery: Discovery, left_out: Mapping[str, str]) 
 
 def _board(connection: Connection, study: Study) -> tuple[tuple[str, str], ...]:
     facts = connection.facts
-    placement = place(facts, study.workload.placement)
+    placement = place(facts, study.placement)
     readings = connection.read(("/sys/kernel/mm/transparent_hugepage/enabled",))
     thp = next(iter(readings.values())).text
     lines = describe(facts)
@@ -103,5 +103,5 @@ def _of_status(status: BoardStatus) -> tuple[Need, ...]:
 def _of_placement(connection: Connection, study: Study) -> tuple[Need, ...]:
     return tuple(
         Need(what=doubt.code, ok=False, detail=doubt.text, next=doubt.next, fatal=False)
-        for doubt in placement_doubts(connection.facts, study.workload.placement)
+        for doubt in placement_doubts(connection.facts, study.placement)
     )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from autotune.actuators.switching import effects_of, plan_switch
+from autotune.actuators.switching import SwitchPlan, effects_of, plan_switch
 from autotune.board.records import ServerOrder, Switched, UrlTruth
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
-from autotune.experiment.events import Doubt, Failure, Sample
+from autotune.experiment.events import Doubt, Failure, Measurement, Sample
+from autotune.experiment.study import Url
 from autotune.load.gates import judge
 from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
-
-# wrk's 4-tuples of one sample are in TIME_WAIT during the next; 32 addresses of 127/8 keep them apart for a minute.
-ADDRESSES = tuple(f"127.0.0.{last}" for last in range(2, 34))
 
 FailureStage = Literal["plan", "write", "read-back", "nginx", "canary", "warm-up", "load", "gate", "agent"]
 
@@ -27,13 +27,27 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What stock answers for a URL; `status` 0: not known yet."""
+
+    url: Url
+    status: int = 0
+    length: int = 0
+    sha256: str = ""
+    loose: bool = False
+
+
 class LiveBench:
     """Measures on a held board. What stock answers to a GET is learned once, before anything is changed."""
 
     def __init__(self, held: Held) -> None:
+        if held.discovery.site is None:
+            raise BoardUnfit(held.discovery.site_problem, hint="see `autotune doctor`")
         self._held = held
+        self._site = held.discovery.site
         self._turn = 0
-        self._truth: tuple[UrlTruth, ...] = ()
+        self._truth: tuple[Truth, ...] = ()
 
     def learn_truth(self) -> None:
         """Starts stock twice and keeps what it serves as the canary's truth.
@@ -43,16 +57,17 @@ class LiveBench:
         """
         first, second = self._start_stock(), self._start_stock()
         truths = []
-        for one, two in zip(first.urls, second.urls, strict=True):
+        for url, one, two in zip(self._site.urls, first.urls, second.urls, strict=True):
             if one.status != 200 or two.status != 200:
-                raise BoardUnfit(f"stock answers {one.status} for {_path(one.url)}, not 200")
+                raise BoardUnfit(f"stock answers {one.status} for {url.target}, not 200")
             same = one.sha256 == two.sha256
             truths.append(
-                UrlTruth(
-                    url=_path(one.url),
+                Truth(
+                    url=url,
                     status=one.status,
                     length=one.length,
                     sha256=one.sha256 if same else "",
+                    loose=not same,
                 )
             )
         self._truth = tuple(truths)
@@ -79,15 +94,7 @@ class LiveBench:
             begun=self._held.begun,
             placement=self._held.placement,
         )
-        server = ServerOrder(
-            conf=plan.conf,
-            workers=plan.workers,
-            address=address,
-            port=study.server.port,
-            cpus=self._held.placement.server,
-            urls=tuple(self._at(address, truth) for truth in self._truth),
-        )
-        switched = self._held.connection.switch(plan.writes, server)
+        switched = self._held.connection.switch(plan.writes, self._order(plan, address, self._truth))
         switch_s = time.monotonic() - began
         if switched.step:
             return self._failed(order, switched.step, switched.reason, switched.blame, switch_s)  # type: ignore[arg-type]
@@ -95,26 +102,37 @@ class LiveBench:
         if effective.refused:
             return self._failed(order, "read-back", effective.refused, "configuration", switch_s)
 
-        url = f"http://{address}:{study.server.port}{study.workload.path}"
-        load = load_order(study.workload, url, self._held.placement, new_marker())
-        seen = self._held.connection.load(load)
-        wire_bytes = next(one.wire_bytes for one in switched.urls if _path(one.url) == study.workload.path)
-        judged = judge(seen, load, wire_bytes=wire_bytes)
-        raw = raw_text(seen)
-        if judged.measurement is None:
-            failed = self._failed(order, judged.stage, judged.reason, judged.blame, switch_s)  # type: ignore[arg-type]
-            return failed.model_copy(update={"raw": raw})
-        busy_s = study.workload.warmup_s + study.workload.duration_s
+        wire_bytes = {
+            url.target: seen.wire_bytes for url, seen in zip(self._site.urls, switched.urls, strict=True)
+        }
+        measurements: dict[str, Measurement] = {}
+        doubts = [*effective.doubts, *_foreign(switched)]
+        raw = ""
+        for workload in study.workloads:
+            urls = tuple(self._site.load_url(url, address) for url in workload.urls)
+            load = load_order(workload, urls, address, self._held.placement, new_marker(), seed=study.seed)
+            seen = self._held.connection.load(load)
+            total = sum(url.weight for url in workload.urls)
+            expected = sum(url.weight * wire_bytes[url.target] for url in workload.urls) / total
+            judged = judge(seen, load, wire_bytes=expected)
+            raw += f"==== {workload.name}\n{raw_text(seen)}\n"
+            if judged.measurement is None:
+                reason = f"{workload.name}: {judged.reason}" if len(study.workloads) > 1 else judged.reason
+                failed = self._failed(order, judged.stage, reason, judged.blame, switch_s)  # type: ignore[arg-type]
+                return failed.model_copy(update={"raw": raw})
+            measurements[workload.name] = judged.measurement
+            doubts += judged.doubts
         sample = Sample(
             key=order.key,
             at=now_text(),
             arm=order.arm,
             configuration=order.configuration,
             effective=effective.configuration.against(self._held.discovery.stock),
-            measurement=judged.measurement,
+            measurements=measurements,
+            objective=study.objective_of({name: one.requests_per_s for name, one in measurements.items()}),
             switch_s=switch_s,
-            overhead_s=max(0.0, time.monotonic() - began - busy_s),
-            doubts=(*effective.doubts, *judged.doubts, *_foreign(switched)),
+            overhead_s=max(0.0, time.monotonic() - began - study.busy_s),
+            doubts=tuple(dict.fromkeys(doubts)),
         )
         return Outcome(event=sample, raw=raw)
 
@@ -129,30 +147,42 @@ class LiveBench:
             begun=self._held.begun,
             placement=self._held.placement,
         )
-        wanted = (UrlTruth(url=file.path, status=0, length=0, sha256="") for file in study.server.files)
-        server = ServerOrder(
-            conf=plan.conf,
-            workers=plan.workers,
-            address=address,
-            port=study.server.port,
-            cpus=self._held.placement.server,
-            urls=tuple(self._at(address, truth) for truth in wanted),
-        )
-        switched = self._held.connection.switch(plan.writes, server)
+        wanted = tuple(Truth(url=url) for url in self._site.urls)
+        switched = self._held.connection.switch(plan.writes, self._order(plan, address, wanted))
         if switched.step:
             raise BoardUnfit(
                 f"stock nginx does not pass ({switched.step}): {switched.reason}",
-                hint=f"try `nginx -t -c {study.server.base}`, and see what else listens on port {study.server.port}",
+                hint=f"try `nginx -t -c {study.server.main_file}`, and see what else listens on its port",
             )
         return switched
 
     def _next_address(self) -> str:
         self._turn += 1
-        return ADDRESSES[self._turn % len(ADDRESSES)]
+        return self._site.addresses[self._turn % len(self._site.addresses)]
 
-    def _at(self, address: str, truth: UrlTruth) -> UrlTruth:
-        url = f"http://{address}:{self._held.study.server.port}{truth.url}"
-        return UrlTruth(url=url, status=truth.status, length=truth.length, sha256=truth.sha256)
+    def _order(self, plan: SwitchPlan, address: str, truths: Sequence[Truth]) -> ServerOrder:
+        server = plan.server
+        return ServerOrder(
+            conf=server.conf,
+            conf_path=server.conf_path,
+            edits=server.edits,
+            build=server.build,
+            workers=server.workers,
+            listen=server.listen,
+            cpus=self._held.placement.server,
+            urls=tuple(self._at(address, truth) for truth in truths),
+            php=server.php,
+        )
+
+    def _at(self, address: str, truth: Truth) -> UrlTruth:
+        return UrlTruth(
+            url=self._site.load_url(truth.url, address).url,
+            address=address,
+            status=truth.status,
+            length=truth.length,
+            sha256=truth.sha256,
+            loose=truth.loose,
+        )
 
     def _failed(
         self,
@@ -174,11 +204,6 @@ class LiveBench:
                 switch_s=switch_s,
             )
         )
-
-
-def _path(url: str) -> str:
-    """The path of one of our own URLs: http://address:port/path."""
-    return "/" + url.split("/", 3)[3]
 
 
 def _foreign(switched: Switched) -> tuple[Doubt, ...]:

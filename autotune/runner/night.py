@@ -336,7 +336,7 @@ class NightShift:
         """Seconds one sample takes here: warm-up, run, and the median overhead of the last twenty."""
         recent = [event.overhead_s for event in self._log[-60:] if isinstance(event, Sample)][-20:]
         overhead_s = statistics.median(recent) if recent else _FIRST_OVERHEAD_S
-        return self._study.workload.warmup_s + self._study.workload.duration_s + overhead_s
+        return self._study.busy_s + overhead_s
 
     def _open_night(self) -> NightBegun | None:
         begun, ended = _last(self._log, NightBegun), _last(self._log, NightEnded)

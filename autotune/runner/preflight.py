@@ -56,7 +56,7 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
     """What a night of this study needs of the board. Changes nothing."""
     facts = connection.facts
     levels = connection.counters().levels
-    log_bytes = int(3 * _LOG_BYTES_PER_S * (study.workload.warmup_s + study.workload.duration_s))
+    log_bytes = int(3 * _LOG_BYTES_PER_S * study.busy_s)
     memory = levels.get("mem_available", 0.0)
     load1 = levels.get("load1", 0.0)
     return (
@@ -224,7 +224,7 @@ def begin_night(
         hand_tuned=hand_tuned,
         hand_tuned_outside=space.reasons_outside(hand_tuned, stock, held.facts),
         board=describe(facts),
-        doubts=(*doubts, *placement_doubts(facts, study.workload.placement)),
+        doubts=(*doubts, *placement_doubts(facts, study.placement)),
     )
 
 

@@ -73,7 +73,7 @@ def _last_words(event: Event) -> str:
     at = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
     match event:
         case Sample():
-            return f"{at} {event.arm.text}: {event.measurement.requests_per_s:,.0f} requests/s"
+            return f"{at} {event.arm.text}: {event.rate:,.0f} requests/s"
         case Failure():
             return f"{at} {event.arm.text}: failed in {event.stage}: {event.reason}"
         case Proposal():

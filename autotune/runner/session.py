@@ -18,7 +18,7 @@ from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
 from autotune.board.records import Begun, Ended, PutFile
 from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
-from autotune.experiment.study import ServedFile, Study
+from autotune.experiment.study import ManagedNginx, ServedFile, Study
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.setting import Setting
 from autotune.space.value import Value
@@ -42,10 +42,11 @@ def facts_for(facts: BoardFacts, placement: CpuPlacement, study: Study) -> dict[
     return {
         "board.cpus": len(facts.cpus),
         "board.server_cpus": len(placement.server or facts.cpus),
+        "board.big_cpus": len(facts.big_cpus(placement.server)),
         "board.memory_bytes": facts.memory_bytes,
         "board.open_files": facts.open_files_limit,
-        "workload.connections": study.workload.connections,
-        "workload.threads": study.workload.threads,
+        "workload.connections": max(one.connections for one in study.workloads),
+        "workload.threads": max(one.threads for one in study.workloads),
     }
 
 
@@ -85,10 +86,10 @@ class Held:
                         name=file.path.lstrip("/"),
                         content_base64=base64.b64encode(served_bytes(file)).decode("ascii"),
                     )
-                    for file in study.server.files
+                    for file in (study.server.files if isinstance(study.server, ManagedNginx) else ())
                 ),
             )
-            placement = place(connection.facts, study.workload.placement)
+            placement = place(connection.facts, study.placement)
             discovery = read_board(connection, study)
         except BaseException as problem:
             connection.close()
@@ -117,7 +118,7 @@ class Held:
 def read_board(connection: Connection, study: Study) -> Discovery:
     """What this board offers of the study's settings, and each one's value now. Reads only."""
     settings = settings_of(study)
-    readings = connection.read(paths_to_read(settings, study.server))
+    readings = connection.read(paths_to_read(settings, study))
     return discover(settings, readings, connection.facts, study)
 
 

@@ -384,7 +384,7 @@ def _columns(event: Event) -> dict[str, Any]:
                 "sample_key": event.key.text,
             }
             if isinstance(event, Sample):
-                columns["requests_per_s"] = event.measurement.requests_per_s
+                columns["requests_per_s"] = event.rate
             else:
                 columns["blame"] = event.blame
         case Void():
