@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from serving import ADDRESS, PORT, NightHere, begin, load_order, within
 
-from autotune.board.records import LoadSeen
+from autotune.board.records import LoadSeen, LoadUrl
 from autotune.errors import AutotuneError
 from autotune.load.gates import judge
 from conftest import BoardNamespace
@@ -108,7 +108,7 @@ def test_without_a_server_nothing_is_loaded(night: NightHere) -> None:
 @pytest.mark.parametrize("url", [f"http://127.0.0.1:{PORT}/page.html", f"http://{ADDRESS}:22/"])
 def test_only_the_tested_server_is_loaded(night: NightHere, url: str) -> None:
     with pytest.raises(AutotuneError, match="not the tested server"):
-        night.line.load(replace(load_order(), url=url))
+        night.line.load(replace(load_order(), urls=(LoadUrl(url=url),)))
 
 
 def test_no_generator_is_left_after_a_load(night: NightHere) -> None:

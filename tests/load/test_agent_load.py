@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from autotune.board.placement import CpuPlacement
-from autotune.board.records import Begun, PutFile, ServerOrder, UrlTruth
+from autotune.board.records import Begun, Listener, LoadUrl, PutFile, ServerOrder, UrlTruth
 from autotune.errors import AutotuneError
-from autotune.experiment.study import Workload
+from autotune.experiment.study import Url, Workload
 from autotune.load.gates import Judged, judge
 from autotune.load.wrk import load_order, new_marker, raw_text
 
@@ -24,7 +24,9 @@ pytestmark = pytest.mark.real
 
 ADDRESS, PORT = "127.0.0.2", 8088
 URL = f"http://{ADDRESS}:{PORT}/1k.bin"
-WORKLOAD = Workload(name="1 KB", path="/1k.bin", connections=100, threads=2, warmup_s=0.3, duration_s=1)
+WORKLOAD = Workload(
+    name="1 KB", urls=(Url(target="/1k.bin"),), connections=100, threads=2, warmup_s=0.3, duration_s=1
+)
 CONF = """daemon off; worker_processes 1; pid {run}/nginx.pid; error_log {log}/error.log warn;
 events {{ worker_connections 512; }}
 http {{
@@ -46,11 +48,12 @@ class Served:
     def measure(self, more: str, workload: Workload = WORKLOAD) -> Judged:
         run = self.begun.conf_path.rpartition("/")[0]
         conf = CONF.format(run=run, log=self.begun.log_dir, www=self.begun.www_dir, more=more)
-        truth = UrlTruth(url=URL, status=0, length=0, sha256="")
-        order = ServerOrder(conf=conf, workers=1, address=ADDRESS, port=PORT, cpus=(), urls=(truth,))
+        truth = UrlTruth(url=URL, address=ADDRESS)
+        listen = (Listener(address=ADDRESS, port=PORT),)
+        order = ServerOrder(conf=conf, workers=1, listen=listen, cpus=(), urls=(truth,))
         switched = self.connection.switch((), order)
         assert switched.step == "", switched.reason
-        load = load_order(workload, URL, CpuPlacement(server=(), generator=()), new_marker())
+        load = load_order(workload, (LoadUrl(url=URL),), ADDRESS, CpuPlacement(), new_marker())
         seen = self.connection.load(load)
         assert load.marker in raw_text(seen)
         return judge(seen, load, wire_bytes=switched.urls[0].wire_bytes)

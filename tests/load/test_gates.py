@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autotune.board.records import LoadOrder, LoadSeen, Run
+from autotune.board.records import LoadOrder, LoadSeen, LoadUrl, Run
 from autotune.errors import AutotuneError
 from autotune.experiment.events import Failure
 from autotune.load.gates import Judged, judge
@@ -16,7 +16,9 @@ from autotune.load.gates import Judged, judge
 MARKER = "report0123abcd"
 WIRE_BYTES = 1_263
 ORDER = LoadOrder(
-    url="http://127.0.0.2:8088/1k.bin",
+    urls=(LoadUrl(url="http://127.0.0.2:8088/1k.bin"),),
+    address="127.0.0.2",
+    seed=0,
     threads=2,
     connections=100,
     warmup_s=0.5,

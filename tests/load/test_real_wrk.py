@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from autotune.agent.wrk_report import REPORT_LUA
-from autotune.board.records import LoadOrder, LoadSeen, Run
+from autotune.board.records import LoadOrder, LoadSeen, LoadUrl, Run
 from autotune.load.gates import Judged, judge
 from autotune.load.parse import Report, read_report
 from autotune.load.wrk import new_marker
@@ -70,7 +70,9 @@ class TestBoard:
     ) -> tuple[LoadSeen, LoadOrder]:
         """One second of wrk; `during` happens a fifth of the way through."""
         order = LoadOrder(
-            url=f"http://127.0.0.2:{PORT}{path}",
+            urls=(LoadUrl(url=f"http://127.0.0.2:{PORT}{path}"),),
+            address="127.0.0.2",
+            seed=0,
             threads=threads,
             connections=connections,
             warmup_s=0.0,
@@ -85,7 +87,7 @@ class TestBoard:
         cpu_before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
         wrk = subprocess.Popen(
-            self.command("wrk", *argv, "-s", str(script), order.url, "--", order.marker),
+            self.command("wrk", *argv, "-s", str(script), order.urls[0].url, "--", order.marker),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -250,12 +252,12 @@ def test_a_frozen_server_is_no_success(board: TestBoard, wire_bytes: int) -> Non
 
 def test_nothing_listening_is_a_failed_load(board: TestBoard, wire_bytes: int) -> None:
     seen, order = board.load("/1k.bin")
-    nowhere = replace(order, url=f"http://127.0.0.2:{PORT + 1}/1k.bin")
+    nowhere = f"http://127.0.0.2:{PORT + 1}/1k.bin"
     refused = subprocess.run(
-        board.command("wrk", "-t1", "-c1", "-d1s", nowhere.url), capture_output=True, text=True, check=False
+        board.command("wrk", "-t1", "-c1", "-d1s", nowhere), capture_output=True, text=True, check=False
     )
     run = replace(seen.measured, exit_code=refused.returncode, stdout=refused.stdout, stderr=refused.stderr)
-    result = judge(replace(seen, measured=run), nowhere, wire_bytes=wire_bytes)
+    result = judge(replace(seen, measured=run), order, wire_bytes=wire_bytes)
     assert (result.gate, result.stage) == ("load failed", "load")
     assert "refused" in result.reason
 

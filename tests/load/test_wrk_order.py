@@ -5,16 +5,24 @@ from __future__ import annotations
 import pytest
 
 from autotune.board.placement import CpuPlacement
-from autotune.experiment.study import Workload, workload_mistake
+from autotune.board.records import LoadUrl
+from autotune.experiment.study import Url, Workload, workload_mistake
 from autotune.load.wrk import load_order, new_marker
 
 
 def test_an_order_carries_the_workload_and_the_generators_cpus() -> None:
-    workload = Workload(name="small", path="/1k.bin", connections=64, threads=4, warmup_s=0.5, duration_s=2)
-    order = load_order(
-        workload, "http://127.0.0.3:8088/1k.bin", CpuPlacement(server=(1,), generator=(0,)), "m1"
+    workload = Workload(
+        name="small",
+        urls=(Url(target="/1k.bin"),),
+        connections=64,
+        threads=4,
+        warmup_s=0.5,
+        duration_s=2,
     )
-    assert (order.url, order.marker) == ("http://127.0.0.3:8088/1k.bin", "m1")
+    urls = (LoadUrl(url="http://127.0.0.3:8088/1k.bin"),)
+    placement = CpuPlacement(server=(1,), generator=(0,))
+    order = load_order(workload, urls, "127.0.0.3", placement, "m1", seed=7)
+    assert (order.urls, order.address, order.seed, order.marker) == (urls, "127.0.0.3", 7, "m1")
     assert (order.threads, order.connections) == (4, 64)
     assert (order.warmup_s, order.duration_s) == (0.5, 2)
     assert order.cpus == (0,)

@@ -10,7 +10,15 @@ from autotune.board.placement import CpuPlacement
 from autotune.board.records import PutFile
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
-from autotune.experiment.study import HandTunedSequence, ManagedNginx, Placement, ServedFile, Study, Workload
+from autotune.experiment.study import (
+    HandTunedSequence,
+    ManagedNginx,
+    Placement,
+    ServedFile,
+    Study,
+    Url,
+    Workload,
+)
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.session import Held, read_board
 from autotune.space.configuration import Configuration
@@ -22,15 +30,10 @@ pytestmark = pytest.mark.real
 STUDY = Study(
     name="bench",
     server=ManagedNginx(files=(ServedFile(path="/a.html", size_bytes=3),)),
-    workload=Workload(
-        name="w",
-        path="/a.html",
-        connections=4,
-        threads=1,
-        warmup_s=1,
-        duration_s=1,
-        placement=Placement.FREE,
+    workloads=(
+        Workload(name="w", urls=(Url(target="/a.html"),), connections=4, threads=1, warmup_s=1, duration_s=1),
     ),
+    placement=Placement.FREE,
     space=SearchSpace(title="none", parameters=()),
     hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
 )
@@ -61,7 +64,7 @@ def test_a_sample_keeps_all_that_the_generator_said(
     bench.learn_truth()
     outcome = bench.measure(order())
     assert isinstance(outcome.event, Sample)
-    assert outcome.event.measurement.requests > 0
+    assert outcome.event.main.requests > 0
     assert "== warm-up: exit code 0" in outcome.raw
     assert "== measured run: exit code 0" in outcome.raw
 

@@ -11,7 +11,7 @@ from autotune.agent.guardian import NAME
 from autotune.board.connection import Connection
 from autotune.board.records import Ended
 from autotune.errors import BoardUnfit, BoardUnreachable
-from autotune.experiment.study import HandTunedSequence, ManagedNginx, Study, Workload
+from autotune.experiment.study import HandTunedSequence, ManagedNginx, Study, Url, Workload
 from autotune.runner import preflight, session
 from autotune.space.search_space import SearchSpace
 from conftest import BoardNamespace
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 STUDY = Study(
     name="evening",
     server=ManagedNginx(files=()),
-    workload=Workload(name="w", path="/a", connections=4, threads=1),
+    workloads=(Workload(name="w", urls=(Url(target="/a"),), connections=4, threads=1),),
     space=SearchSpace(title="none", parameters=()),
     hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
 )
