@@ -10,7 +10,7 @@ from autotune.actuators.switching import SwitchPlan, plan_switch
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import place
 from autotune.board.records import Begun, Program, Reading
-from autotune.experiment.study import HandTunedSequence, ManagedNginx, Placement, Study, Workload
+from autotune.experiment.study import HandTunedSequence, ManagedNginx, Placement, Study, Url, Workload
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import SearchSpace
@@ -108,6 +108,7 @@ FACTS = BoardFacts(
     boot_id="b",
     netns="4026531840",
     cpus=(0, 1, 2, 3),
+    capacity={},
     memory_bytes=8 << 30,
     open_files_limit=1 << 20,
     run_dir="/run/autotune",
@@ -121,13 +122,12 @@ FACTS = BoardFacts(
 STUDY = Study(
     name="paper",
     server=ManagedNginx(files=()),
-    workload=Workload(name="w", path="/a", connections=16, threads=1, placement=Placement.FREE),
+    workloads=(Workload(name="w", urls=(Url(target="/a"),), connections=16, threads=1),),
+    placement=Placement.FREE,
     space=SearchSpace(title="none", parameters=()),
     hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
 )
-PINNED = STUDY.model_copy(
-    update={"workload": STUDY.workload.model_copy(update={"placement": Placement.PINNED})}
-)
+PINNED = STUDY.model_copy(update={"placement": Placement.PINNED})
 
 
 def facts(
@@ -187,7 +187,7 @@ def plan(
         study=study,
         address=address,
         begun=begun,
-        placement=place(facts, study.workload.placement),
+        placement=place(facts, study.placement),
     )
 
 

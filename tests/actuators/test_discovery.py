@@ -164,7 +164,7 @@ def test_what_is_denied_or_unknown_is_missing_with_the_reason() -> None:
     found = discover(odd, {}, facts(), STUDY)
     assert found.missing["sysctl:kernel.panic"].startswith("never changed: kernel.*")
     assert found.missing["sysctl:net.core.invented"] == "not in the built-in catalogue"
-    assert not [path for path in paths_to_read(odd, STUDY.server) if "panic" in path or "invented" in path]
+    assert not [path for path in paths_to_read(odd, STUDY) if "panic" in path or "invented" in path]
 
 
 def test_congestion_controls_are_those_that_may_be_chosen_here() -> None:
@@ -188,7 +188,7 @@ def test_kernel_paths_are_those_that_can_be_written() -> None:
 
 
 def test_every_path_to_read_is_plain() -> None:
-    paths = paths_to_read(tuple(CATALOGUE.values()), STUDY.server)
+    paths = paths_to_read(tuple(CATALOGUE.values()), STUDY)
     assert "/etc/nginx/nginx.conf" in paths
     assert "/proc/sys/vm/page-cluster" in paths
     assert all(path.startswith(("/proc/sys/", "/sys/", "/etc/nginx/")) and ".." not in path for path in paths)
@@ -206,7 +206,7 @@ def test_capstone_stock_lies_under_everything() -> None:
 
 def test_a_board_without_a_readable_configuration_still_answers() -> None:
     found = discovery(None)
-    assert found.base is None
-    assert "/etc/nginx/nginx.conf can't be read" in found.base_problem
-    assert found.missing["nginx:sendfile"] == found.base_problem
+    assert found.site is None
+    assert "/etc/nginx/nginx.conf can't be read" in found.site_problem
+    assert found.missing["nginx:sendfile"] == found.site_problem
     assert found.stock["sysctl:net.core.somaxconn"] == 4096

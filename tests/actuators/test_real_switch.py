@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 ADDRESS = "127.0.0.2"
-URL = f"http://{ADDRESS}:{STUDY.server.port}/a"
+URL = f"http://{ADDRESS}:8088/a"
 
 
 class HeldBoard:
@@ -39,7 +39,7 @@ class HeldBoard:
             files=(PutFile(name="a", content_base64="aGVsbG8="),),
         )
         settings = tuple(CATALOGUE.values())
-        readings = connection.read(paths_to_read(settings, STUDY.server))
+        readings = connection.read(paths_to_read(settings, STUDY))
         self.found: Discovery = discover(settings, readings, connection.facts, STUDY)
 
     def plan(self, configuration: Configuration) -> SwitchPlan:
@@ -54,12 +54,11 @@ class HeldBoard:
 
     def switch(self, configuration: Configuration) -> Switched:
         plan = self.plan(configuration)
-        truth = UrlTruth(url=URL, status=0, length=0, sha256="")
+        truth = UrlTruth(url=URL, address=ADDRESS, status=0, length=0, sha256="")
         order = ServerOrder(
-            conf=plan.conf,
-            workers=plan.workers,
-            address=ADDRESS,
-            port=STUDY.server.port,
+            conf=plan.server.conf,
+            workers=plan.server.workers,
+            listen=plan.server.listen,
             cpus=(),
             urls=(truth,),
         )

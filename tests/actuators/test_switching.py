@@ -47,8 +47,8 @@ def test_a_value_that_equals_stock_is_not_written() -> None:
 def test_nginx_values_are_no_writes_and_kernel_values_no_directives() -> None:
     both = plan({"nginx:sendfile": False, "sysctl:net.core.somaxconn": 8192}, FOUND)
     assert len(both.writes) == 1
-    assert "sendfile off;" in lines(both.conf)
-    assert "8192" not in both.conf
+    assert "sendfile off;" in lines(both.server.conf)
+    assert "8192" not in both.server.conf
 
 
 def test_rivals_cannot_both_be_set() -> None:
@@ -81,10 +81,10 @@ def test_capstone_overrides_lie_under_every_switch() -> None:
     study = STUDY.model_copy(update={"stock": "capstone", "stock_overrides": overrides})
     found = discovery(study=study)
     stock = plan(found=found, study=study)
-    assert "sendfile off;" in lines(stock.conf)
+    assert "sendfile off;" in lines(stock.server.conf)
     assert stock.writes == (Write(path="/proc/sys/net/ipv4/tcp_fin_timeout", text="30"),)
     tuned = plan({"nginx:sendfile": True, "sysctl:net.ipv4.tcp_fin_timeout": 15}, found, study=study)
-    assert "sendfile on;" in lines(tuned.conf)
+    assert "sendfile on;" in lines(tuned.server.conf)
     assert tuned.writes == (Write(path="/proc/sys/net/ipv4/tcp_fin_timeout", text="15"),)
 
 

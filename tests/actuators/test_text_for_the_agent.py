@@ -34,7 +34,7 @@ ODD_MAIN = """load_module modules/ngx_http_perl_module.so; env SECRET; working_d
     ids=["debian", "nginx.org", "odd"],
 )
 def test_the_agent_starts_stock(base: str) -> None:
-    check_conf(plan(found=discovery(base)).conf, FRAME)
+    check_conf(plan(found=discovery(base)).server.conf, FRAME)
 
 
 def test_the_agent_starts_every_directive_of_the_catalogue() -> None:
@@ -45,4 +45,4 @@ def test_the_agent_starts_every_directive_of_the_catalogue() -> None:
         if setting.family == "nginx" and not found.value_reason(setting.id, value):
             chosen[setting.id] = value
     assert len(chosen) > 40
-    check_conf(plan(chosen, found).conf, FRAME)
+    check_conf(plan(chosen, found).server.conf, FRAME)

@@ -206,5 +206,5 @@ def test_a_value_beyond_the_catalogue_is_no_plan(id_: str, value: Value) -> None
 
 
 def test_a_good_value_beside_those_is_a_plan() -> None:
-    assert "connection_pool_size 528;" in plan({"nginx:connection_pool_size": 528}).conf
+    assert "connection_pool_size 528;" in plan({"nginx:connection_pool_size": 528}).server.conf
     assert safe_path(BEGUN.log_dir) == BEGUN.log_dir

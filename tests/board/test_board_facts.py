@@ -13,7 +13,12 @@ from autotune.errors import BoardUnreachable
 from autotune.experiment.study import Placement
 
 
-def board(*, cpus: tuple[int, ...] = (0, 1), nginx: str = "nginx version: nginx/1.22.1") -> BoardFacts:
+def board(
+    *,
+    cpus: tuple[int, ...] = (0, 1),
+    nginx: str = "nginx version: nginx/1.22.1",
+    capacity: dict[int, int] | None = None,
+) -> BoardFacts:
     return BoardFacts(
         protocol=1,
         python="3.11.2",
@@ -24,6 +29,7 @@ def board(*, cpus: tuple[int, ...] = (0, 1), nginx: str = "nginx version: nginx/
         boot_id="b",
         netns="1",
         cpus=cpus,
+        capacity=capacity or {},
         memory_bytes=1 << 30,
         open_files_limit=1 << 20,
         run_dir="/run/autotune",
@@ -68,6 +74,14 @@ def test_pinned_sides_share_no_cpu(
 ) -> None:
     assert place(board(cpus=cpus), Placement.PINNED) == CpuPlacement(server=server, generator=generator)
     assert placement_doubts(board(cpus=cpus), Placement.PINNED) == ()
+
+
+def test_the_server_gets_the_fast_cluster_where_cores_differ() -> None:
+    rock = board(
+        cpus=tuple(range(8)), capacity={**dict.fromkeys(range(4), 530), **dict.fromkeys(range(4, 8), 1024)}
+    )
+    assert rock.big_cpus() == (4, 5, 6, 7)
+    assert place(rock, Placement.PINNED) == CpuPlacement(server=(4, 5, 6, 7), generator=(0, 1, 2, 3))
 
 
 def test_one_cpu_cannot_be_shared_out_and_that_is_said() -> None:
