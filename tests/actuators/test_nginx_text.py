@@ -26,7 +26,7 @@ def context(conf: str, name: str) -> tuple[Directive, ...]:
 
 
 def test_stock_is_the_packaged_configuration_with_our_own_site() -> None:
-    conf = plan(found=FOUND).conf
+    conf = plan(found=FOUND).server.conf
     original = parse(DEBIAN_CONF)
     http = next(one.block or () for one in original if one.name == "http")
     mine = [
@@ -48,7 +48,7 @@ def test_stock_is_the_packaged_configuration_with_our_own_site() -> None:
 
 
 def test_the_tested_nginx_keeps_to_its_own_directories() -> None:
-    conf = plan(found=FOUND).conf
+    conf = plan(found=FOUND).server.conf
     assert "/var/log/nginx" not in conf
     assert "/run/nginx.pid" not in conf
     written = [line for line in lines(conf) if "_log " in line or "_path " in line]
@@ -105,7 +105,7 @@ def test_the_tested_nginx_keeps_to_its_own_directories() -> None:
     ],
 )
 def test_a_choice_stands_once_and_at_its_right_place(chosen: dict[str, Value], where: str, line: str) -> None:
-    conf = plan(chosen, FOUND).conf
+    conf = plan(chosen, FOUND).server.conf
     name = line.split(maxsplit=1)[0].rstrip(";")
     found = [one for one in context(conf, where) if one.name == name]
     assert [f"{' '.join((one.name, *one.args))};" for one in found] == [line]
@@ -113,8 +113,8 @@ def test_a_choice_stands_once_and_at_its_right_place(chosen: dict[str, Value], w
 
 
 def test_nothing_else_moves_when_one_value_is_chosen() -> None:
-    stock = lines(plan(found=FOUND).conf)
-    tuned = lines(plan({"nginx:tcp_nopush": False}, FOUND).conf)
+    stock = lines(plan(found=FOUND).server.conf)
+    tuned = lines(plan({"nginx:tcp_nopush": False}, FOUND).server.conf)
     assert [(a, b) for a, b in zip(stock, tuned, strict=True) if a != b] == [
         ("tcp_nopush on;", "tcp_nopush off;")
     ]
@@ -130,14 +130,14 @@ def test_nothing_else_moves_when_one_value_is_chosen() -> None:
 )
 def test_a_packaged_line_can_be_taken_away(line: str, chosen: dict[str, Value]) -> None:
     found = discovery(line + DEBIAN_CONF)
-    assert line in lines(plan(found=found).conf)
-    assert line.split(maxsplit=1)[0] not in plan(chosen, found).conf
+    assert line in lines(plan(found=found).server.conf)
+    assert line.split(maxsplit=1)[0] not in plan(chosen, found).server.conf
 
 
 def test_other_thread_pools_stay() -> None:
     found = discovery("thread_pool big threads=64; thread_pool default threads=4;" + DEBIAN_CONF)
     assert found.stock["nginx:thread_pool.threads"] == 4
-    conf = lines(plan({"nginx:thread_pool.threads": 8}, found).conf)
+    conf = lines(plan({"nginx:thread_pool.threads": 8}, found).server.conf)
     assert "thread_pool big threads=64;" in conf
     assert "thread_pool default threads=8 max_queue=65536;" in conf
     assert "thread_pool default threads=4;" not in conf
@@ -147,27 +147,29 @@ def test_a_packaged_log_keeps_its_format_and_condition() -> None:
     packaged_log = "access_log /var/log/nginx/access.log main buffer=32k if=$loud;"
     found = discovery(DEBIAN_CONF.replace("access_log /var/log/nginx/access.log;", packaged_log))
     assert found.stock["nginx:access_log.buffer"] == 32_768
-    assert f"access_log {BEGUN.log_dir}/access.log main buffer=32k if=$loud;" in lines(plan(found=found).conf)
-    tuned = plan({"nginx:access_log.buffer": "unset"}, found).conf
+    assert f"access_log {BEGUN.log_dir}/access.log main buffer=32k if=$loud;" in lines(
+        plan(found=found).server.conf
+    )
+    tuned = plan({"nginx:access_log.buffer": "unset"}, found).server.conf
     assert f"access_log {BEGUN.log_dir}/access.log main if=$loud;" in lines(tuned)
 
 
 def test_a_packaged_log_that_is_off_can_be_turned_on() -> None:
     found = discovery(DEBIAN_CONF.replace("access_log /var/log/nginx/access.log;", "access_log off;"))
     assert found.stock["nginx:access_log"] is False
-    assert "access_log off;" in lines(plan(found=found).conf)
+    assert "access_log off;" in lines(plan(found=found).server.conf)
     assert f"access_log {BEGUN.log_dir}/access.log combined;" in lines(
-        plan({"nginx:access_log": True}, found).conf
+        plan({"nginx:access_log": True}, found).server.conf
     )
 
 
 def test_auto_counts_the_online_cpus_whatever_the_server_may_use() -> None:
-    assert plan(found=FOUND).workers == 4
-    assert plan(study=PINNED).workers == 4
-    assert plan({"nginx:worker_processes": 3}, FOUND).workers == 3
+    assert plan(found=FOUND).server.workers == 4
+    assert plan(study=PINNED).server.workers == 4
+    assert plan({"nginx:worker_processes": 3}, FOUND).server.workers == 3
     plain = discovery(DEBIAN_CONF.replace("worker_processes auto;", ""))
-    assert plain.nginx_stock["nginx:worker_processes"] == 1
-    assert plan(found=plain).workers == 1
+    assert plain.stock["nginx:worker_processes"] == 1
+    assert plan(found=plain).server.workers == 1
 
 
 @pytest.mark.parametrize(
@@ -186,10 +188,11 @@ def test_a_pinned_servers_workers_stay_on_its_cpus(
     packaged_line: str, chosen: dict[str, Value], expected: str | None
 ) -> None:
     found = discovery(packaged_line + DEBIAN_CONF, study=PINNED)
-    conf = plan(chosen, found, study=PINNED).conf
+    conf = plan(chosen, found, study=PINNED).server.conf
     words = [" ".join(one.args) for one in context(conf, "main") if one.name == "worker_cpu_affinity"]
+    left_out = found.site.left_out if found.site else ()
     assert words == ([] if expected is None else [expected])
-    assert any("worker_cpu_affinity" in one for one in found.left_out) is bool(packaged_line)
+    assert any("worker_cpu_affinity" in one for one in left_out) is bool(packaged_line)
 
 
 def test_a_mask_without_a_cpu_of_the_server_is_no_plan() -> None:
@@ -205,7 +208,7 @@ def test_affinity_is_dropped_when_one_cpu_is_left() -> None:
     two = facts(cpus=(0, 1))
     found = discovery("worker_cpu_affinity auto;" + DEBIAN_CONF, study=PINNED, facts=two)
     assert "one CPU" in found.missing["nginx:worker_cpu_affinity"]
-    assert "worker_cpu_affinity" not in plan(found=found, study=PINNED, facts=two).conf
+    assert "worker_cpu_affinity" not in plan(found=found, study=PINNED, facts=two).server.conf
 
 
 def another(setting: Setting) -> Value:
@@ -228,4 +231,6 @@ def another(setting: Setting) -> Value:
 def test_every_directive_of_the_catalogue_has_a_place(setting: Setting) -> None:
     beside: dict[str, Value] = {"nginx:access_log.buffer": 4096, "nginx:open_file_cache": 10}
     beside.pop(setting.id, None)
-    assert plan({**beside, setting.id: another(setting)}, FOUND).conf != plan(beside, FOUND).conf
+    assert (
+        plan({**beside, setting.id: another(setting)}, FOUND).server.conf != plan(beside, FOUND).server.conf
+    )

@@ -71,13 +71,13 @@ def test_a_word_that_cannot_be_written_again_makes_the_board_unfit() -> None:
 
 
 def test_http_settings_and_the_log_format_are_kept_as_they_are() -> None:
-    conf = lines(plan(found=discovery(NGINX_ORG_CONF)).conf)
+    conf = lines(plan(found=discovery(NGINX_ORG_CONF)).server.conf)
     assert "keepalive_timeout 65;" in conf
     assert "default_type application/octet-stream;" in conf
     assert "include /etc/nginx/mime.types;" in conf
     assert "access_log /var/lib/autotune/abc/log/access.log main;" in conf
     assert "error_log /var/lib/autotune/abc/log/error.log notice;" in conf
-    (kept,) = (one for one in parse(plan(found=discovery(NGINX_ORG_CONF)).conf) if one.name == "http")
+    (kept,) = (one for one in parse(plan(found=discovery(NGINX_ORG_CONF)).server.conf) if one.name == "http")
     format_ = next(one for one in kept.block or () if one.name == "log_format")
     assert format_.args[1].startswith('$remote_addr - $remote_user [$time_local] "$request" ')
 

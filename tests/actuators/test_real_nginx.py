@@ -88,7 +88,7 @@ def test_nginx_takes_every_extreme(real_nginx: str, tmp_path: Path, id_: str, va
     found = this_machine()
     if reason := found.value_reason(id_, value):
         pytest.skip(reason)
-    conf = plan({**helped(id_), id_: value}, found, begun=begun(tmp_path)).conf
+    conf = plan({**helped(id_), id_: value}, found, begun=begun(tmp_path)).server.conf
     done = test_configuration(conf, tmp_path)
     assert (done.returncode == 0) is ((id_, value) not in REFUSED), done.stderr
 
@@ -103,11 +103,11 @@ def test_nginx_takes_all_extremes_at_once(real_nginx: str, tmp_path: Path, *, la
         if usable:
             chosen[setting.id] = usable[-1 if last else 0]
     assert len(chosen) > 40
-    done = test_configuration(plan(chosen, found, begun=begun(tmp_path)).conf, tmp_path)
+    done = test_configuration(plan(chosen, found, begun=begun(tmp_path)).server.conf, tmp_path)
     assert done.returncode == 0, done.stderr
 
 
 def test_nginx_takes_stock_without_a_warning(real_nginx: str, tmp_path: Path) -> None:
-    done = test_configuration(plan(found=this_machine(), begun=begun(tmp_path)).conf, tmp_path)
+    done = test_configuration(plan(found=this_machine(), begun=begun(tmp_path)).server.conf, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr
