@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import signal
 import time
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List, Sequence, Tuple
 
 from autotune.agent import counters, processes, sockets
 from autotune.agent.line import Line
@@ -18,14 +19,31 @@ from autotune.agent.wrk_report import REPORT_LUA
 _OUTPUT_CAP = 256 * 1024
 _LOOKS, _BETWEEN_LOOKS_S = 10, 0.005
 _ANSWER_EXTRA_S, _END_EXTRA_S = 5, 15
+# So long that a thread's place in it is its own, and short enough for every thread to read it in no time.
+_LIST_LENGTH = 1000
 _NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu_s": 0.0, "timed_out": False}
 
 
 def write_report_script(path: str) -> None:
     """Puts wrk's report script where `run_load` expects it."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    _write(path, REPORT_LUA)
+
+
+def request_list(targets: Sequence[Tuple[str, int]], seed: int) -> List[str]:
+    """Targets in the order they are asked for: shuffled blocks, each of which holds every target by its exact share."""
+    block = [target for target, share in targets for _ in range(share)]
+    order = random.Random(seed)
+    found: List[str] = []
+    while len(found) < _LIST_LENGTH:
+        order.shuffle(block)
+        found += block
+    return found
+
+
+def _write(path: str, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with open(handle, "w", encoding="ascii") as file:
-        file.write(REPORT_LUA)
+        file.write(text)
 
 
 def run_load(
@@ -79,6 +97,10 @@ class _Generator:
         self._order = order
         self._line = line
         self._record = record
+        self._list = ""
+        if len(order.targets) > 1:
+            self._list = os.path.dirname(script) + "/requests"
+            _write(self._list, "\n".join(request_list(order.targets, order.seed)) + "\n")
 
     def run(self, seconds: float, at_half: Callable[[int], None]) -> Run:
         """One wrk; `at_half` is handed its pid half-way. It counts in whole seconds, so a fraction is ended by SIGINT,
@@ -134,6 +156,7 @@ class _Generator:
             order.url,
             "--",
             order.marker,
+            *((self._list, str(order.threads)) if self._list else ()),
         )
 
     def _follow(

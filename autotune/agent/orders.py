@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import re
+import socket
 from typing import Any, Dict, List, NamedTuple, Tuple
 
 from autotune.agent.canary import URL
@@ -15,6 +16,13 @@ from autotune.agent.protocol import UrlTruth
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,7}")
 _MARKER = re.compile(r"[A-Za-z0-9]{4,64}")
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
+# Nothing of it can end a line of the request list, and wrk sends it as it is.
+_LOAD_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?"
+    r"(?P<target>/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*)"
+)
+_PORTS = {"http": 80, "https": 443}
+_LOAD_URLS_CAP, _SHARES_CAP = 500, 10_000
 _PATHS_CAP, _WRITES_CAP, _FILES_CAP, _URLS_CAP = 2000, 500, 200, 50
 _LEASE_CAP_S, _RUN_CAP_S = 86400.0, 3600.0
 
@@ -52,16 +60,25 @@ class Switch(NamedTuple):
 
 
 class Load(NamedTuple):
-    url: str
-    path: str
-    address: str
+    """`host` is what the URLs name, `address` where it is; each target (path and query) has a whole-number share."""
+
+    scheme: str
+    host: str
     port: int
+    origin: str
+    address: str
+    targets: Tuple[Tuple[str, int], ...]
+    seed: int
     threads: int
     connections: int
     warmup_s: float
     duration_s: float
     marker: str
     cpus: Tuple[int, ...]
+
+    @property
+    def url(self) -> str:
+        return self.origin + self.targets[0][0]
 
 
 def paths(body: Dict[str, Any]) -> List[str]:
@@ -139,20 +156,22 @@ def _server(body: Any) -> NginxOrder:
 
 
 def load(body: Dict[str, Any]) -> Load:
-    url, marker = _text(_list(body, "urls", 1000)[0], "url", 400), _text(body, "marker", 64)
-    found = URL.fullmatch(url)
-    if not found:
-        raise _wrong(f"{url[:80]!r} is not a plain http URL with an address, a port and a path")
+    marker = _text(body, "marker", 64)
     if not _MARKER.fullmatch(marker):
         raise _wrong("the marker is not made of letters and digits")
     threads, connections = _integer(body, "threads", 1, 1024), _integer(body, "connections", 1, 100_000)
     if connections % threads:
         raise _wrong(f"{connections} connections can't be shared evenly by {threads} threads")
+    origin, targets = _load_urls(body)
+    scheme, host, port = origin["scheme"], origin["host"], origin["port"]
     return Load(
-        url,
-        found["path"],
-        found["host"],
-        int(found["port"]),
+        scheme,
+        host.strip("[]"),
+        int(port or _PORTS[scheme]),
+        f"{scheme}://{host}" + (f":{port}" if port else ""),
+        _address(body, host.strip("[]")),
+        targets,
+        _integer(body, "seed", 0, 1 << 64),
         threads,
         connections,
         _number(body, "warmup_s", 0.0, _RUN_CAP_S),
@@ -160,6 +179,48 @@ def load(body: Dict[str, Any]) -> Load:
         marker,
         _cpus(body),
     )
+
+
+def _load_urls(body: Dict[str, Any]) -> Tuple["re.Match[str]", Tuple[Tuple[str, int], ...]]:
+    """The first URL's parts, and every target with its share. All of one origin; each once."""
+    first = None
+    targets: Dict[str, int] = {}
+    for one in _list(body, "urls", _LOAD_URLS_CAP):
+        url, share = _text(one, "url", 2000), _number(one, "weight", 1, _SHARES_CAP)
+        found = _LOAD_URL.fullmatch(url)
+        if not found or not 0 < int(found["port"] or 1) <= 65535:
+            raise _wrong(f"{url[:80]!r} is not a plain http or https URL")
+        first = first or found
+        if any(found[part] != first[part] for part in ("scheme", "host", "port")):
+            raise _wrong(f"{url[:80]!r} is of another server than {first[0][:80]!r}")
+        if found["target"] in targets:
+            raise _wrong(f"{url[:80]!r} is twice in one load")
+        if share != int(share):
+            raise _wrong(f"the share of {url[:80]!r} is not a whole number")
+        targets[found["target"]] = int(share)
+    if first is None:
+        raise _wrong("there is no URL to load")
+    if sum(targets.values()) > _SHARES_CAP:
+        raise _wrong(f"the shares come to {sum(targets.values())}, at most {_SHARES_CAP} are taken")
+    return first, tuple(targets.items())
+
+
+def _address(body: Dict[str, Any], host: str) -> str:
+    """Where the host is; one that is an address itself is nowhere else."""
+    text = _text(body, "address", 45)
+    if not _is_address(text):
+        raise _wrong(f"{text!r} is not an IP address")
+    if _is_address(host) and host != text:
+        raise _wrong(f"{host} is not at {text}")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _cpus(body: Dict[str, Any]) -> Tuple[int, ...]:

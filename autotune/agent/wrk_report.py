@@ -1,8 +1,9 @@
-"""The report script that wrk runs at the end: one line, `<marker> {json}`, and nothing else of wrk's output is parsed.
+"""The script that wrk runs: the requests of a load of several URLs, and one line, `<marker> {json}`, at the end.
 
-The agent puts REPORT_LUA in a file of its own and calls
-`wrk -tT -cC -dDs --timeout (D+5)s --latency -s FILE URL -- MARKER`.
+Nothing else of wrk's output is parsed. The agent puts REPORT_LUA in a file of its own and calls
+`wrk -tT -cC -dDs --timeout (D+5)s --latency -s FILE URL -- MARKER [LIST THREADS]`.
 The marker is random per run and made of letters and digits, so nothing a server sends can look like the line.
+LIST is a file with one target (path and query) per line: data that the script reads, never a piece of its text.
 """
 
 from __future__ import annotations
@@ -10,17 +11,38 @@ from __future__ import annotations
 from typing import Final
 
 # wrk gives its script arguments to init(), which runs once in each thread's own Lua state; done() runs in another one, which
-# sees neither the arguments nor the threads' globals. setup() runs in done()'s state and is handed each thread, whose globals
-# can be asked for with thread:get(). No response() and no dynamic request(): defining either slows the generator down.
+# sees neither the arguments nor the threads' globals. setup() runs in done()'s state, before the thread's init(), and is handed
+# each thread, whose globals can be set and, at the end, asked for. No response(): it slows the generator down. Nor a global
+# request() while one URL will do: wrk looks for it after init(), and without it sends one request made beforehand for ever,
+# without a call into Lua. With several URLs every request costs that call; the requests themselves are still made beforehand.
+# Each thread begins at another place of the list, so that they don't ask for the same files in step.
 REPORT_LUA: Final = """\
 local threads = {}
 
 function setup(thread)
   threads[#threads + 1] = thread
+  thread:set("number", #threads)
 end
 
 function init(args)
   marker = args[1]
+  if args[2] then
+    mix(args[2], tonumber(args[3]))
+  end
+end
+
+function mix(list, of)
+  local requests, made = {}, {}
+  for target in io.lines(list) do
+    made[target] = made[target] or wrk.format(nil, target)
+    requests[#requests + 1] = made[target]
+  end
+  local size = #requests
+  local place = math.floor((number - 1) * size / of)
+  function request()
+    place = place % size + 1
+    return requests[place]
+  end
 end
 
 -- A frozen server leaves no latencies: their mean is then not a number, which JSON has no word for.

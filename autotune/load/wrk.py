@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+from dataclasses import replace
+from functools import cache
+from typing import Final
 
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import LoadOrder, LoadSeen, LoadUrl, Run
 from autotune.experiment.study import Workload
+
+# A share that no small block can hold exactly is held within this, relative to the share itself.
+_SHARE_OFF: Final = 0.01
+_BLOCK_MOST: Final = 1000
+
+
+@cache
+def shares(weights: tuple[float, ...]) -> tuple[int, ...]:
+    """Whole numbers in the proportion of `weights`: the smallest block of requests that keeps it, at least 1 of each.
+
+    70 and 30 are 7 and 3. Where no block of 1,000 keeps it within 1 %, the block of 1,000 (or ten of each) comes closest.
+    """
+    total = math.fsum(weights)
+    parts = [weight / total for weight in weights]
+    most = max(_BLOCK_MOST, 10 * len(parts))
+    for size in range(len(parts), most + 1):
+        found = [round(part * size) for part in parts]
+        if sum(found) == size and all(
+            abs(count - part * size) <= _SHARE_OFF * part * size
+            for count, part in zip(found, parts, strict=True)
+        ):
+            return tuple(found)
+    return tuple(max(1, round(part * most)) for part in parts)
 
 
 def new_marker() -> str:
@@ -23,9 +50,13 @@ def load_order(
     *,
     seed: int = 0,
 ) -> LoadOrder:
-    """The warm-up and the measured run of one workload, on the generator's CPUs of `placement`."""
+    """The warm-up and the measured run of one workload, on the generator's CPUs of `placement`.
+
+    The order's weights are whole numbers: so many requests of each URL in a block (see `shares`).
+    """
+    whole = shares(tuple(url.weight for url in urls))
     return LoadOrder(
-        urls=urls,
+        urls=tuple(replace(url, weight=float(share)) for url, share in zip(urls, whole, strict=True)),
         address=address,
         seed=seed,
         threads=workload.threads,

@@ -14,7 +14,7 @@ from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, Failure, Measurement, Sample
 from autotune.experiment.study import Url
-from autotune.load.gates import judge
+from autotune.load.gates import Answer, judge
 from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
@@ -102,8 +102,9 @@ class LiveBench:
         if effective.refused:
             return self._failed(order, "read-back", effective.refused, "configuration", switch_s)
 
-        wire_bytes = {
-            url.target: seen.wire_bytes for url, seen in zip(self._site.urls, switched.urls, strict=True)
+        answers = {
+            truth.url.target: Answer(wire_bytes=seen.wire_bytes, loose=truth.loose)
+            for truth, seen in zip(self._truth, switched.urls, strict=True)
         }
         measurements: dict[str, Measurement] = {}
         doubts = [*effective.doubts, *_foreign(switched)]
@@ -112,9 +113,7 @@ class LiveBench:
             urls = tuple(self._site.load_url(url, address) for url in workload.urls)
             load = load_order(workload, urls, address, self._held.placement, new_marker(), seed=study.seed)
             seen = self._held.connection.load(load)
-            total = sum(url.weight for url in workload.urls)
-            expected = sum(url.weight * wire_bytes[url.target] for url in workload.urls) / total
-            judged = judge(seen, load, wire_bytes=expected)
+            judged = judge(seen, load, answers=[answers[url.target] for url in workload.urls])
             raw += f"==== {workload.name}\n{raw_text(seen)}\n"
             if judged.measurement is None:
                 reason = f"{workload.name}: {judged.reason}" if len(study.workloads) > 1 else judged.reason

@@ -14,7 +14,7 @@ from serving import ADDRESS, PORT, NightHere, begin, load_order, within
 
 from autotune.board.records import LoadSeen, LoadUrl
 from autotune.errors import AutotuneError
-from autotune.load.gates import judge
+from autotune.load.gates import Answer, judge
 from conftest import BoardNamespace
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("real_nginx", "real_wrk")]
@@ -95,7 +95,7 @@ def test_a_server_that_was_killed_before_its_load_shows_as_no_workers(night: Nig
     order = load_order(warmup_s=0.1, duration_s=1)
     seen = night.line.load(order)
     assert seen.workers_before == ()
-    judged = judge(seen, order, wire_bytes=1000)
+    judged = judge(seen, order, answers=(Answer(wire_bytes=1000),))
     assert (judged.gate, judged.blame) == ("workers died", "environment")
 
 

@@ -13,7 +13,7 @@ from autotune.board.placement import CpuPlacement
 from autotune.board.records import Begun, Listener, LoadUrl, PutFile, ServerOrder, UrlTruth
 from autotune.errors import AutotuneError
 from autotune.experiment.study import Url, Workload
-from autotune.load.gates import Judged, judge
+from autotune.load.gates import Answer, Judged, judge
 from autotune.load.wrk import load_order, new_marker, raw_text
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Served:
         load = load_order(workload, (LoadUrl(url=URL),), ADDRESS, CpuPlacement(), new_marker())
         seen = self.connection.load(load)
         assert load.marker in raw_text(seen)
-        return judge(seen, load, wire_bytes=switched.urls[0].wire_bytes)
+        return judge(seen, load, answers=(Answer(wire_bytes=switched.urls[0].wire_bytes),))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from autotune.board.records import LoadOrder, LoadSeen, LoadUrl, Run
 from autotune.errors import AutotuneError
 from autotune.experiment.events import Failure
-from autotune.load.gates import Judged, judge
+from autotune.load.gates import Answer, Judged, judge
 
 MARKER = "report0123abcd"
 WIRE_BYTES = 1_263
@@ -82,7 +82,7 @@ def seen_with(line: str | None = None, **changed: Any) -> LoadSeen:
 
 
 def judged(seen: LoadSeen, order: LoadOrder = ORDER) -> Judged:
-    return judge(seen, order, wire_bytes=WIRE_BYTES)
+    return judge(seen, order, answers=(Answer(wire_bytes=WIRE_BYTES),))
 
 
 def test_a_sound_run_gives_its_figures_in_seconds() -> None:
@@ -356,4 +356,4 @@ def test_a_board_that_cannot_count_free_ports_is_a_doubt() -> None:
 
 def test_a_canary_without_bytes_is_our_own_mistake() -> None:
     with pytest.raises(AutotuneError, match="at least one byte"):
-        judge(seen_with(), ORDER, wire_bytes=0)
+        judge(seen_with(), ORDER, answers=(Answer(wire_bytes=0),))

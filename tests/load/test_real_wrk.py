@@ -17,7 +17,7 @@ import pytest
 
 from autotune.agent.wrk_report import REPORT_LUA
 from autotune.board.records import LoadOrder, LoadSeen, LoadUrl, Run
-from autotune.load.gates import Judged, judge
+from autotune.load.gates import Answer, Judged, judge
 from autotune.load.parse import Report, read_report
 from autotune.load.wrk import new_marker
 
@@ -194,12 +194,12 @@ print(len(answer))
 
 def judged(seen_and_order: tuple[LoadSeen, LoadOrder], wire_bytes: int) -> Judged:
     seen, order = seen_and_order
-    return judge(seen, order, wire_bytes=wire_bytes)
+    return judge(seen, order, answers=(Answer(wire_bytes=wire_bytes),))
 
 
 def test_a_sound_server_is_measured(board: TestBoard, wire_bytes: int) -> None:
     seen, order = board.load("/1k.bin")
-    result = judge(seen, order, wire_bytes=wire_bytes)
+    result = judge(seen, order, answers=(Answer(wire_bytes=wire_bytes),))
     assert result.reason == ""
     measurement = result.measurement
     assert measurement is not None
@@ -214,7 +214,7 @@ def test_a_sound_server_is_measured(board: TestBoard, wire_bytes: int) -> None:
 
 def test_a_server_that_closes_after_every_answer_holds_its_load(board: TestBoard, wire_bytes: int) -> None:
     seen, order = board.load("/closing.bin")
-    assert judge(seen, order, wire_bytes=wire_bytes).reason == ""
+    assert judge(seen, order, answers=(Answer(wire_bytes=wire_bytes),)).reason == ""
     assert seen.connections_held == order.connections
 
 
@@ -223,7 +223,7 @@ def test_a_redirecting_site_is_success_to_wrk_and_not_to_us(board: TestBoard, wi
     report = read_report(seen.measured.stdout, order.marker)
     assert isinstance(report, Report)
     assert report.errors.total == 0
-    result = judge(seen, order, wire_bytes=wire_bytes)
+    result = judge(seen, order, answers=(Answer(wire_bytes=wire_bytes),))
     assert (result.gate, result.blame) == ("bytes per request off", "configuration")
 
 
@@ -247,7 +247,7 @@ def test_a_frozen_server_is_no_success(board: TestBoard, wire_bytes: int) -> Non
         for worker in board.workers():
             os.kill(worker, signal.SIGCONT)
     assert seen.measured.exit_code == 0
-    assert judge(seen, order, wire_bytes=wire_bytes).gate == "zero requests"
+    assert judge(seen, order, answers=(Answer(wire_bytes=wire_bytes),)).gate == "zero requests"
 
 
 def test_nothing_listening_is_a_failed_load(board: TestBoard, wire_bytes: int) -> None:
@@ -257,7 +257,7 @@ def test_nothing_listening_is_a_failed_load(board: TestBoard, wire_bytes: int) -
         board.command("wrk", "-t1", "-c1", "-d1s", nowhere), capture_output=True, text=True, check=False
     )
     run = replace(seen.measured, exit_code=refused.returncode, stdout=refused.stdout, stderr=refused.stderr)
-    result = judge(replace(seen, measured=run), order, wire_bytes=wire_bytes)
+    result = judge(replace(seen, measured=run), order, answers=(Answer(wire_bytes=wire_bytes),))
     assert (result.gate, result.stage) == ("load failed", "load")
     assert "refused" in result.reason
 
@@ -283,6 +283,6 @@ def test_a_killed_wrk_is_the_environments_fault(board: TestBoard, wire_bytes: in
 def test_connections_that_wrk_never_opened_are_missed(board: TestBoard, wire_bytes: int) -> None:
     seen, order = board.load("/1k.bin", connections=100, threads=8)
     assert "100 connections" in seen.measured.stdout, "wrk prints the number it was asked for"
-    result = judge(seen, order, wire_bytes=wire_bytes)
+    result = judge(seen, order, answers=(Answer(wire_bytes=wire_bytes),))
     assert result.gate == "load died"
     assert "96 of 100" in result.reason
