@@ -37,6 +37,11 @@ def settings_of(study: Study) -> tuple[Setting, ...]:
     return tuple(settings.values())
 
 
+def services_to_stop(study: Study) -> tuple[str, ...]:
+    """Services of the board that would undo what the study sets: irqbalance where it places interrupts."""
+    return ("irqbalance",) if any(setting.id.startswith("irq:") for setting in settings_of(study)) else ()
+
+
 def facts_for(facts: BoardFacts, placement: CpuPlacement, study: Study) -> dict[str, Value]:
     """The board and workload facts that conditions, rules and hand-tuned values may speak of."""
     return {
@@ -68,8 +73,10 @@ class Held:
     discovery: Discovery
 
     @classmethod
-    def take(cls, study: Study, night: int) -> Self:
+    def take(cls, study: Study, night: int, *, kept: bool = False) -> Self:
         """Connects, takes the lock, undoes what a crashed night left, and reads the board.
+
+        `kept`: the last switch may be left in place (`keep`).
 
         Raises BoardUnreachable, BoardBusy, NotPermitted; BoardUnfit when nginx's packaged configuration can't be read.
         The caller calls `give_back`, whatever happens.
@@ -81,6 +88,8 @@ class Held:
                 night=night,
                 holder=f"{socket.gethostname()} pid {os.getpid()}",
                 lease_s=study.budget.lease_s,
+                services=services_to_stop(study),
+                kept=kept,
                 files=tuple(
                     PutFile(
                         name=file.path.lstrip("/"),
