@@ -65,6 +65,12 @@ _DEFAULTS: dict[str, Value] = {
     "nginx:gzip_comp_level": 1,
     "nginx:etag": True,
     "nginx:server_tokens": True,
+    "nginx:fastcgi_buffers.number": 8,
+    "nginx:fastcgi_buffers.size": 4 * _KIB,  # a memory page
+    "nginx:fastcgi_buffer_size": 4 * _KIB,  # a memory page
+    "nginx:fastcgi_busy_buffers_size": "auto",
+    "nginx:fastcgi_keep_conn": False,
+    "nginx:upstream.keepalive": "off",
 }
 
 # The value before the version in which it changed to the one above.
@@ -82,6 +88,8 @@ _SINCE: dict[str, tuple[int, int, int]] = {
     "nginx:thread_pool.threads": (1, 7, 11),
     "nginx:thread_pool.max_queue": (1, 7, 11),
 }
+
+_PHP_ONLY = frozenset(id_ for id_ in _DEFAULTS if id_.startswith(("nginx:fastcgi_", "nginx:upstream.")))
 
 _NEEDS_ROOT = {
     "nginx:worker_priority": "only root may raise a priority",
@@ -148,6 +156,10 @@ class NginxBuild:
             return "this nginx was built without gzip"
         if id_.startswith("nginx:access_log") and "--without-http_log_module" in self.arguments:
             return "this nginx was built without a log"
+        if id_ in _PHP_ONLY and "--without-http_fastcgi_module" in self.arguments:
+            return "this nginx was built without FastCGI"
+        if id_ == "nginx:upstream.keepalive" and "--without-http_upstream_keepalive_module" in self.arguments:
+            return "this nginx was built without kept-alive upstreams"
         return ""
 
     def _may_have(self, argument: str) -> bool:

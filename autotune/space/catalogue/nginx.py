@@ -15,6 +15,8 @@ _EVENTS = "nginx.org, ngx_core_module (events)"
 _HTTP = "nginx.org, ngx_http_core_module"
 _LOG = "nginx.org, ngx_http_log_module"
 _GZIP = "nginx.org, ngx_http_gzip_module"
+_FASTCGI = "nginx.org, ngx_http_fastcgi_module"
+_UPSTREAM = "nginx.org, ngx_http_upstream_module"
 
 _ONE_CPU_ACCEPT = "one CPU is left for the server: no two workers can be accepting at the same moment"
 
@@ -595,4 +597,68 @@ HTTP = (
     ),
 )
 
-SETTINGS = MAIN + EVENTS + LISTEN + HTTP
+FASTCGI = (
+    Setting(
+        id="nginx:fastcgi_buffers.number",
+        kind=Kind.INTEGER,
+        low=2,
+        high=256,
+        bites=_START,
+        why="Memory for a page from php-fpm: one that fits frees its child at once instead of when the client has read.",
+        effect="0/0/+",
+        source=_FASTCGI,
+    ),
+    Setting(
+        id="nginx:fastcgi_buffers.size",
+        kind=Kind.SIZE,
+        low=1_024,
+        high=1 << 20,
+        bites=_START,
+        why="Size of one such buffer: larger ones mean fewer reads per page.",
+        effect="0/0/+",
+        source=_FASTCGI,
+    ),
+    Setting(
+        id="nginx:fastcgi_buffer_size",
+        kind=Kind.SIZE,
+        low=1_024,
+        high=1 << 20,
+        bites=_START,
+        why="Memory for the first part of a page, which holds its headers; too small is a 502.",
+        effect="0/0/~",
+        source=_FASTCGI,
+    ),
+    Setting(
+        id="nginx:fastcgi_busy_buffers_size",
+        kind=Kind.SIZE,
+        low=1_024,
+        high=256 << 20,
+        specials=("auto",),
+        bites=_START,
+        expert=True,
+        why="How much of a page may be on its way to the client while the rest is read; auto is fitted to the buffers.",
+        effect="0/0/~",
+        source=_FASTCGI,
+    ),
+    Setting(
+        id="nginx:fastcgi_keep_conn",
+        kind=Kind.SWITCH,
+        bites=_START,
+        why="Asks php-fpm to keep connections open; only with upstream.keepalive are they used again.",
+        effect="0/0/+",
+        source=_FASTCGI,
+    ),
+    Setting(
+        id="nginx:upstream.keepalive",
+        kind=Kind.INTEGER,
+        low=1,
+        high=512,
+        specials=("off",),
+        bites=_START,
+        why="Idle connections to php-fpm that each worker keeps, each of which occupies a child; saves a connect per page.",
+        effect="0/0/+",
+        source=_UPSTREAM,
+    ),
+)
+
+SETTINGS = MAIN + EVENTS + LISTEN + HTTP + FASTCGI
