@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from autotune.actuators.switching import SwitchPlan, effects_of, plan_switch
-from autotune.board.records import ServerOrder, Switched, UrlTruth
+from autotune.actuators.switching import Effective, SwitchPlan, effects_of, plan_switch
+from autotune.board.records import LoadSeen, ServerOrder, Switched, UrlTruth
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, Failure, Measurement, Sample
-from autotune.experiment.study import Url
-from autotune.load.gates import Answer, judge
+from autotune.experiment.study import Url, Workload
+from autotune.load.gates import Answer, Judged, judge
 from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
@@ -36,6 +36,35 @@ class Truth:
     length: int = 0
     sha256: str = ""
     loose: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """A configuration that passed its canary: where it is served, what became of it, and what it answers by target."""
+
+    address: str
+    switched: Switched
+    effective: Effective
+    answers: Mapping[str, Answer]
+    switch_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotInForce:
+    """Where a configuration stopped on its way, why, and who is to blame."""
+
+    stage: FailureStage
+    reason: str
+    blame: Literal["configuration", "environment"]
+    switch_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """One workload's run against what is in force, and what the gates make of it."""
+
+    seen: LoadSeen
+    judged: Judged
 
 
 class LiveBench:
@@ -75,83 +104,112 @@ class LiveBench:
     def measure(self, order: Measure) -> Outcome:
         try:
             return self._measured(order)
-        except SettingUnsupported as problem:
-            return self._failed(order, "plan", problem.message, "configuration")
-        except (
-            BoardUnfit
-        ) as problem:  # the agent could not do as it was asked: no room, no memory for a process
-            return self._failed(order, "agent", problem.message, "environment")
+        except BoardUnfit as problem:  # the agent could not do as asked: no room, no memory for a process
+            return _failed(order, NotInForce(stage="agent", reason=problem.message, blame="environment"))
 
-    def _measured(self, order: Measure) -> Outcome:
+    def put_in_force(self, configuration: Configuration) -> InForce | NotInForce:
+        """Switches to a configuration and proves it by its canary; the empty one is stock.
+
+        Raises BoardUnfit when the agent can't do as asked.
+        """
         began = time.monotonic()
-        study = self._held.study
         address = self._next_address()
-        plan = plan_switch(
-            order.configuration,
-            self._held.discovery,
-            study=study,
-            address=address,
-            begun=self._held.begun,
-            placement=self._held.placement,
-        )
+        try:
+            plan = self._plan(configuration, address)
+        except SettingUnsupported as problem:
+            return NotInForce(stage="plan", reason=problem.message, blame="configuration")
         switched = self._held.connection.switch(plan.writes, self._order(plan, address, self._truth))
         switch_s = time.monotonic() - began
         if switched.step:
-            return self._failed(order, switched.step, switched.reason, switched.blame, switch_s)  # type: ignore[arg-type]
-        effective = effects_of(order.configuration, self._held.discovery, switched.effects)
+            return NotInForce(
+                stage=switched.step,  # type: ignore[arg-type]
+                reason=switched.reason,
+                blame=switched.blame,  # type: ignore[arg-type]
+                switch_s=switch_s,
+            )
+        effective = effects_of(configuration, self._held.discovery, switched.effects)
         if effective.refused:
-            return self._failed(order, "read-back", effective.refused, "configuration", switch_s)
-
+            return NotInForce(
+                stage="read-back", reason=effective.refused, blame="configuration", switch_s=switch_s
+            )
         answers = {
             truth.url.target: Answer(wire_bytes=seen.wire_bytes, loose=truth.loose)
             for truth, seen in zip(self._truth, switched.urls, strict=True)
         }
+        return InForce(
+            address=address, switched=switched, effective=effective, answers=answers, switch_s=switch_s
+        )
+
+    def load(self, workload: Workload, there: InForce) -> Loaded:
+        """Warms up and measures one workload. Raises BoardUnfit when the agent can't do as asked."""
+        urls = tuple(self._site.load_url(url, there.address) for url in workload.urls)
+        order = load_order(
+            workload, urls, there.address, self._held.placement, new_marker(), seed=self._held.study.seed
+        )
+        seen = self._held.connection.load(order)
+        answers = [there.answers[url.target] for url in workload.urls]
+        return Loaded(seen=seen, judged=judge(seen, order, answers=answers))
+
+    def _measured(self, order: Measure) -> Outcome:
+        began = time.monotonic()
+        study = self._held.study
+        there = self.put_in_force(order.configuration)
+        if isinstance(there, NotInForce):
+            return _failed(order, there)
         measurements: dict[str, Measurement] = {}
-        doubts = [*effective.doubts, *_foreign(switched)]
+        doubts = [*there.effective.doubts, *_foreign(there.switched)]
         raw = ""
+        # Always in the study's order: what one leaves behind, it leaves behind in every sample.
         for workload in study.workloads:
-            urls = tuple(self._site.load_url(url, address) for url in workload.urls)
-            load = load_order(workload, urls, address, self._held.placement, new_marker(), seed=study.seed)
-            seen = self._held.connection.load(load)
-            judged = judge(seen, load, answers=[answers[url.target] for url in workload.urls])
-            raw += f"==== {workload.name}\n{raw_text(seen)}\n"
+            loaded = self.load(workload, there)
+            judged, alone = loaded.judged, len(study.workloads) == 1
+            raw += raw_text(loaded.seen) if alone else f"==== {workload.name}\n{raw_text(loaded.seen)}\n"
             if judged.measurement is None:
-                reason = f"{workload.name}: {judged.reason}" if len(study.workloads) > 1 else judged.reason
-                failed = self._failed(order, judged.stage, reason, judged.blame, switch_s)  # type: ignore[arg-type]
-                return failed.model_copy(update={"raw": raw})
+                failed = NotInForce(
+                    stage=judged.stage,  # type: ignore[arg-type]
+                    reason=judged.reason if alone else f"{workload.name}: {judged.reason}",
+                    blame=judged.blame,  # type: ignore[arg-type]
+                    switch_s=there.switch_s,
+                )
+                return _failed(order, failed, raw)
             measurements[workload.name] = judged.measurement
-            doubts += judged.doubts
+            doubts += [
+                doubt if alone else doubt.model_copy(update={"text": f"{workload.name}: {doubt.text}"})
+                for doubt in judged.doubts
+            ]
         sample = Sample(
             key=order.key,
             at=now_text(),
             arm=order.arm,
             configuration=order.configuration,
-            effective=effective.configuration.against(self._held.discovery.stock),
+            effective=there.effective.configuration.against(self._held.discovery.stock),
             measurements=measurements,
             objective=study.objective_of({name: one.requests_per_s for name, one in measurements.items()}),
-            switch_s=switch_s,
+            switch_s=there.switch_s,
             overhead_s=max(0.0, time.monotonic() - began - study.busy_s),
             doubts=tuple(dict.fromkeys(doubts)),
         )
         return Outcome(event=sample, raw=raw)
 
-    def _start_stock(self) -> Switched:
-        study = self._held.study
-        address = self._next_address()
-        plan = plan_switch(
-            Configuration(),
+    def _plan(self, configuration: Configuration, address: str) -> SwitchPlan:
+        return plan_switch(
+            configuration,
             self._held.discovery,
-            study=study,
+            study=self._held.study,
             address=address,
             begun=self._held.begun,
             placement=self._held.placement,
         )
+
+    def _start_stock(self) -> Switched:
+        address = self._next_address()
+        plan = self._plan(Configuration(), address)
         wanted = tuple(Truth(url=url) for url in self._site.urls)
         switched = self._held.connection.switch(plan.writes, self._order(plan, address, wanted))
         if switched.step:
             raise BoardUnfit(
                 f"stock nginx does not pass ({switched.step}): {switched.reason}",
-                hint=f"try `nginx -t -c {study.server.main_file}`, and see what else listens on its port",
+                hint=f"try `nginx -t -c {self._held.study.server.main_file}`, and see what else listens on its port",
             )
         return switched
 
@@ -183,26 +241,21 @@ class LiveBench:
             loose=truth.loose,
         )
 
-    def _failed(
-        self,
-        order: Measure,
-        stage: FailureStage,
-        reason: str,
-        blame: Literal["configuration", "environment"],
-        switch_s: float = 0.0,
-    ) -> Outcome:
-        return Outcome(
-            event=Failure(
-                key=order.key,
-                at=now_text(),
-                arm=order.arm,
-                configuration=order.configuration,
-                stage=stage,
-                reason=reason,
-                blame=blame,
-                switch_s=switch_s,
-            )
-        )
+
+def _failed(order: Measure, failed: NotInForce, raw: str = "") -> Outcome:
+    return Outcome(
+        event=Failure(
+            key=order.key,
+            at=now_text(),
+            arm=order.arm,
+            configuration=order.configuration,
+            stage=failed.stage,
+            reason=failed.reason,
+            blame=failed.blame,
+            switch_s=failed.switch_s,
+        ),
+        raw=raw,
+    )
 
 
 def _foreign(switched: Switched) -> tuple[Doubt, ...]:
