@@ -171,9 +171,12 @@ class Connection:
         """Renews the lease. Only needed when nothing else is asked for a while."""
         self._ask("keepalive")
 
-    def end(self) -> Ended:
-        """Restores the board. Without a begin: whatever a dead tuner left there. Raises BoardBusy while one holds it."""
-        ended = replies.ended(self._ask("end", keep=False))
+    def end(self, *, keep: bool = False) -> Ended:
+        """Restores the board. Without a begin: whatever a dead tuner left there. Raises BoardBusy while one holds it.
+
+        `keep`: leaves the configuration of the last switch in place instead, until the next `end` or a reboot.
+        """
+        ended = replies.ended(self._ask("end", keep=keep))
         self._lease_s = 0.0
         return ended
 

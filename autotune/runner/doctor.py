@@ -11,7 +11,7 @@ from autotune.board.placement import place, placement_doubts
 from autotune.board.records import BoardStatus
 from autotune.experiment.study import Study
 from autotune.runner.preflight import Need, describe, needs, service_changers
-from autotune.runner.session import read_board, settings_of
+from autotune.runner.session import kept_text, read_board, settings_of
 from autotune.space.setting import Setting
 
 
@@ -81,13 +81,14 @@ def _cpus(cpus: tuple[int, ...]) -> str:
 
 
 def _of_status(status: BoardStatus) -> tuple[Need, ...]:
-    left = status.journal in ("open", "torn", "other boot") and not status.held_by
+    kept = kept_text(status)
+    left = status.journal in ("open", "torn", "other boot") and not status.held_by and not kept
     return (
         Need(
             what="no other tuner",
-            ok=not status.held_by,
-            detail=status.held_by or "free",
-            next="wait for it, or `autotune stop NAME` where it was started",
+            ok=not status.held_by and not kept,
+            detail=kept or status.held_by or "free",
+            next="autotune restore" if kept else "wait for it, or `autotune stop NAME` where it was started",
         ),
         Need(
             what="nothing left changed",

@@ -18,7 +18,7 @@ from autotune.experiment.events import Doubt, Event, NightBegun
 from autotune.experiment.study import Study
 from autotune.runner.live_bench import now_text
 from autotune.runner.sequence import apply_sequence
-from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, after_a_lost_line, restore
+from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, after_a_lost_line, refuse_kept, restore
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import Dropped, SearchSpace
 from autotune.space.setting import Kind
@@ -138,6 +138,7 @@ def self_test(study: Study) -> Doubt | None:
     """
     connection = connect(study.board)
     try:
+        refuse_kept(connection)
         connection.begin(
             study=study.name,
             night=0,

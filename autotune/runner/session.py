@@ -16,7 +16,7 @@ from autotune.actuators.discovery import Discovery, discover, paths_to_read
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
-from autotune.board.records import Begun, Ended, PutFile
+from autotune.board.records import Begun, BoardStatus, Ended, PutFile
 from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
 from autotune.experiment.study import ManagedNginx, ServedFile, Study
 from autotune.space.catalogue import CATALOGUE
@@ -83,6 +83,7 @@ class Held:
         """
         connection = connect(study.board)
         try:
+            refuse_kept(connection)
             begun = connection.begin(
                 study=study.name,
                 night=night,
@@ -110,6 +111,11 @@ class Held:
     def facts(self) -> Mapping[str, Value]:
         return facts_for(self.connection.facts, self.placement, self.study)
 
+    def keep(self) -> None:
+        """Leaves the configuration of the last switch in place, and the board. Raises as `Connection.end` does."""
+        self.connection.end(keep=True)
+        self.connection.close()
+
     def give_back(self) -> Ended:
         """Restores the board and proves it; when the line is broken, over a fresh one.
 
@@ -129,6 +135,19 @@ def read_board(connection: Connection, study: Study) -> Discovery:
     settings = settings_of(study)
     readings = connection.read(paths_to_read(settings, study))
     return discover(settings, readings, connection.facts, study)
+
+
+def kept_text(status: BoardStatus) -> str:
+    """What is kept on the board by `autotune apply`, in words; empty when nothing is."""
+    if status.journal != "open" or not status.begun.get("kept"):
+        return ""
+    return f"a configuration of study {status.begun.get('study', '?')} is in place, put there by `autotune apply`"
+
+
+def refuse_kept(connection: Connection) -> None:
+    """Raises BoardBusy while a configuration is kept: nothing may be measured on top of it, or undo it unasked."""
+    if kept := kept_text(connection.status()):
+        raise BoardBusy(f"the board is not as it was: {kept}", hint="autotune restore")
 
 
 def restore(board: str, *, patience_s: float = 0.0) -> Ended:
