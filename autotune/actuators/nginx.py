@@ -18,11 +18,13 @@ from autotune.space.value import Value
 _CONTEXT = (
     {setting.id: "main" for setting in nginx.MAIN}
     | {setting.id: "events" for setting in nginx.EVENTS}
-    | {setting.id: "http" for setting in nginx.HTTP}
+    | {setting.id: "http" for setting in (*nginx.HTTP, *nginx.FASTCGI)}
 )
+PHP_ONLY = frozenset(setting.id for setting in nginx.FASTCGI)
 # Removing the directive is how these words are said.
 _ABSENT = frozenset({("nginx:worker_rlimit_nofile", "unset"), ("nginx:timer_resolution", "unset")})
 _PAIRS = ("output_buffers", "large_client_header_buffers")
+_UPSTREAM = "autotune_php"
 _ALIGNED = ("nginx:connection_pool_size", "nginx:request_pool_size")
 _ALIGNMENT = 16
 _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -30,12 +32,15 @@ _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where the tested nginx listens, what it serves, and which CPUs it may use."""
+    """Where the tested nginx listens, what it serves, and which CPUs it may use. `php`: php-fpm's socket or address,
+    "" without.
+    """
 
     address: str
     port: int
     begun: Begun
     placement: CpuPlacement
+    php: str = ""
 
 
 def stock_value(id_: str, base: Packaged, build: NginxBuild) -> Value:
@@ -43,7 +48,7 @@ def stock_value(id_: str, base: Packaged, build: NginxBuild) -> Value:
     setting = CATALOGUE[id_]
     directive, _, part = setting.key.partition(".")
     default = build.default(id_)
-    if directive == "listen":
+    if directive in ("listen", "upstream"):
         return default  # the site, and so its listen line, is the study's own
     if directive == "access_log":
         return _stock_log(part, base, default)
@@ -63,7 +68,7 @@ def stock_value(id_: str, base: Packaged, build: NginxBuild) -> Value:
             return _stock_affinity(arguments, default)
         case _ if arguments is None:
             return default
-        case _ if directive in _PAIRS:
+        case _ if directive in (*_PAIRS, "fastcgi_buffers"):
             return nginx_value(setting, arguments[0 if part == "number" else 1])
         case _:
             return nginx_value(setting, arguments[0])
@@ -109,7 +114,11 @@ def server_text(chosen: Mapping[str, Value], stock: Mapping[str, Value], base: P
     contexts = {"main": main, "events": events, "http": http}
     for id_ in chosen:
         directive, _, part = CATALOGUE[id_].key.partition(".")
-        if part or directive in ("listen", "access_log", "open_file_cache", "worker_cpu_affinity"):
+        if (
+            part
+            or id_ in PHP_ONLY
+            or directive in ("listen", "access_log", "open_file_cache", "worker_cpu_affinity")
+        ):
             continue
         arguments = () if (id_, chosen[id_]) in _ABSENT else (_word(id_, values),)
         contexts[_CONTEXT[id_]].put(directive, arguments)
@@ -129,12 +138,15 @@ def server_text(chosen: Mapping[str, Value], stock: Mapping[str, Value], base: P
     for name in _TEMP_PATHS:
         http.put(f"{name}_temp_path", (f"{log_dir}/{name}",))
     http.put("access_log", _log(f"{log_dir}/access.log", chosen, values, base))
+    if site.php:
+        http.add(_upstream(values, site.php))
     http.add(
         Directive(
             name="server",
             block=(
                 Directive(name="listen", args=_listen(values, site)),
                 Directive(name="root", args=(safe_path(site.begun.www_dir),)),
+                *((_php_location(chosen, values),) if site.php else ()),
             ),
         )
     )
@@ -242,6 +254,95 @@ def _listen(values: Mapping[str, Value], site: Site) -> tuple[str, ...]:
         elif (option, value) != ("backlog", 511):
             options.append(f"{option}={nginx_word(setting, value)}")
     return (f"{safe_address(site.address)}:{site.port}", *options)
+
+
+def _upstream(values: Mapping[str, Value], php: str) -> Directive:
+    where = f"unix:{safe_path(php)}" if php.startswith("/") else php
+    kept = values["nginx:upstream.keepalive"]
+    return Directive(
+        name="upstream",
+        args=(_UPSTREAM,),
+        block=(
+            Directive(name="server", args=(where,)),
+            *(() if kept == "off" else (Directive(name="keepalive", args=(str(kept),)),)),
+        ),
+    )
+
+
+def _php_location(chosen: Mapping[str, Value], values: Mapping[str, Value]) -> Directive:
+    """As Debian's own snippet for PHP has it, with the chosen directives where nothing can override them."""
+    own: list[Directive] = []
+    if "nginx:fastcgi_keep_conn" in chosen:
+        own.append(Directive(name="fastcgi_keep_conn", args=(_word("nginx:fastcgi_keep_conn", values),)))
+    if any(id_.startswith("nginx:fastcgi_bu") for id_ in chosen):
+        own += [
+            Directive(name="fastcgi_buffers", args=_pair("fastcgi_buffers")(values)),
+            Directive(name="fastcgi_buffer_size", args=(_word("nginx:fastcgi_buffer_size", values),)),
+            Directive(name="fastcgi_busy_buffers_size", args=(str(_busy_bytes(values)),)),
+        ]
+    return Directive(
+        name="location",
+        args=("~", r"\.php$"),
+        block=(
+            *own,
+            *(Directive(name="fastcgi_param", args=pair) for pair in _FASTCGI_PARAMS),
+            Directive(name="fastcgi_pass", args=(_UPSTREAM,)),
+        ),
+    )
+
+
+# Debian's /etc/nginx/fastcgi.conf; the nginx.org package has no such file.
+_FASTCGI_PARAMS = (
+    ("SCRIPT_FILENAME", "$document_root$fastcgi_script_name"),
+    ("QUERY_STRING", "$query_string"),
+    ("REQUEST_METHOD", "$request_method"),
+    ("CONTENT_TYPE", "$content_type"),
+    ("CONTENT_LENGTH", "$content_length"),
+    ("SCRIPT_NAME", "$fastcgi_script_name"),
+    ("REQUEST_URI", "$request_uri"),
+    ("DOCUMENT_URI", "$document_uri"),
+    ("DOCUMENT_ROOT", "$document_root"),
+    ("SERVER_PROTOCOL", "$server_protocol"),
+    ("REQUEST_SCHEME", "$scheme"),
+    ("GATEWAY_INTERFACE", "CGI/1.1"),
+    ("SERVER_SOFTWARE", "nginx/$nginx_version"),
+    ("REMOTE_ADDR", "$remote_addr"),
+    ("REMOTE_PORT", "$remote_port"),
+    ("SERVER_ADDR", "$server_addr"),
+    ("SERVER_PORT", "$server_port"),
+    ("SERVER_NAME", "$server_name"),
+    ("REDIRECT_STATUS", "200"),
+)
+
+
+def _busy_bytes(values: Mapping[str, Value]) -> int:
+    """fastcgi_busy_buffers_size: nginx wants max(buffer_size, one buffer) <= busy <= all buffers but one.
+
+    "auto" is nginx's own default, twice the former, cut to the latter. Raises SettingUnsupported when nothing fits.
+    """
+    number, size = (_whole(values, f"nginx:fastcgi_buffers.{part}") for part in ("number", "size"))
+    least, most = max(size, _whole(values, "nginx:fastcgi_buffer_size")), (number - 1) * size
+    if least > most:
+        raise SettingUnsupported(
+            f"nginx:fastcgi_buffer_size: {least} bytes don't fit into fastcgi_buffers {number} {size} less one: {most}",
+            hint="more or larger nginx:fastcgi_buffers, or a smaller nginx:fastcgi_buffer_size",
+        )
+    if values["nginx:fastcgi_busy_buffers_size"] == "auto":
+        return min(2 * least, most)
+    busy = _whole(values, "nginx:fastcgi_busy_buffers_size")
+    if not least <= busy <= most:
+        raise SettingUnsupported(
+            f"nginx:fastcgi_busy_buffers_size: {busy} is not from {least} (the largest buffer) to {most} (all but one)",
+            hint='leave it "auto", which is fitted to the buffers',
+        )
+    return busy
+
+
+def _whole(values: Mapping[str, Value], id_: str) -> int:
+    value = values[id_]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SettingUnsupported(f"{id_}: {value!r} is not a whole number")
+    return value
 
 
 def _log(
