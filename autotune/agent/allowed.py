@@ -5,6 +5,7 @@ A path must match a pattern of the list, before and after following symbolic lin
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from typing import Dict, Mapping, Optional, Pattern, Tuple
@@ -12,7 +13,7 @@ from typing import Dict, Mapping, Optional, Pattern, Tuple
 from autotune.agent.faults import Fault
 
 SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin", "/bin")
-PROGRAMS = ("nginx", "wrk")
+PROGRAMS = ("nginx", "wrk", "php-fpm")
 
 _PATH_CAP = 256
 _VALUE_CAP = 128
@@ -99,8 +100,10 @@ _READABLE = re.compile(
     r"|/sys/kernel/mm/transparent_hugepage/[A-Za-z0-9_/-]+"
     r"|/sys/(devices|class/(net|thermal|devfreq|hwmon)|block)/[A-Za-z0-9_.:,@/-]+"
     r"|/etc/nginx/[A-Za-z0-9_.@+/-]+|/usr/share/nginx/[A-Za-z0-9_.@+/-]+|(/etc|/usr/lib)/os-release"
+    r"|/etc/php/[0-9]\.[0-9]{1,2}/(fpm/(php\.ini|pool\.d/www\.conf|conf\.d/[0-9a-z_-]+\.ini)|mods-available/[0-9a-z_-]+\.ini)"
 )
-_NGINX_TREES = ("/etc/nginx/", "/usr/share/nginx/")
+_PHP_FPM = re.compile(r"php-fpm([0-9]{1,2})\.([0-9]{1,2})")
+_NGINX_TREES = ("/etc/nginx/", "/usr/share/nginx/", "/etc/php/")
 
 
 def check_readable(path: str) -> str:
@@ -115,7 +118,7 @@ def check_readable(path: str) -> str:
 
 
 def is_nginx_file(path: str) -> bool:
-    """Whether the path belongs to nginx's packaged configuration, which root only takes from root."""
+    """Whether the path belongs to nginx's or PHP's packaged configuration, which root only takes from root."""
     return path.startswith(_NGINX_TREES)
 
 
@@ -175,8 +178,20 @@ def find_program(name: str) -> str:
     """The absolute path of a program the agent may run, "" when it isn't installed. Raises Fault for any other program."""
     if name not in PROGRAMS:
         raise Fault("refused", f"{name[:40]!r} is not a program the agent runs")
+    if name == "php-fpm":
+        name = _newest_php_fpm()
     for directory in SEARCH_PATH:
         path = directory + "/" + name
         if os.access(path, os.X_OK) and os.path.isfile(path):
             return path
     return ""
+
+
+def _newest_php_fpm() -> str:
+    """Debian's is named by its version: php-fpm8.2."""
+    found = []
+    for path in glob.iglob("/usr/sbin/php-fpm[0-9]*"):
+        version = _PHP_FPM.fullmatch(os.path.basename(path))
+        if version:
+            found.append((int(version[1]), int(version[2])))
+    return "php-fpm%d.%d" % max(found) if found else "php-fpm"

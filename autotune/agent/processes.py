@@ -11,7 +11,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from autotune.agent.journal import Recorded
 from autotune.agent.places import Places
 
-_OURS = ("nginx", "wrk")
+_OURS = ("nginx", "wrk", "php-fpm")  # how their names begin: php-fpm8.2
 _GONE_WITHIN_S = 5.0
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 
@@ -183,7 +183,7 @@ def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> 
         if stat.state in "ZX":
             continue
         recorded_itself = groups.get(pid) == stat.start
-        if recorded_itself or (stat.name in _OURS and _belongs(stat, groups, word, below)):
+        if recorded_itself or (stat.name.startswith(_OURS) and _belongs(stat, groups, word, below)):
             found.add(pid)
     return sorted(found)
 

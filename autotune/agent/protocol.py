@@ -66,7 +66,7 @@ class HelloReply(TypedDict):
     run_is_tmpfs: bool
     state_dir: str  # where the tested nginx's site and logs live (on disk)
     state_free_bytes: int
-    programs: Dict[str, Program]  # nginx, wrk
+    programs: Dict[str, Program]  # nginx, wrk, php-fpm
     model: str  # /proc/device-tree/model, or the CPU's name
     clock: str  # the machine's UTC time, ISO-8601
 
