@@ -44,6 +44,16 @@ def read_stat(pid: int) -> Optional[Stat]:
     )
 
 
+def cpu_s_with_ended(pid: int) -> float:
+    """CPU seconds of a process and of those of its children that it has reaped; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) * TICK_S
+
+
 def command_line(pid: int) -> bytes:
     """The process's arguments as the kernel shows them; b"" when it is gone."""
     try:
