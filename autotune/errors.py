@@ -99,6 +99,10 @@ class StorageAway(StorageError):
     pass
 
 
+class StorageOlder(StorageError):
+    """The database is of an older program: whoever may write brings it up to date by opening it."""
+
+
 class Interrupted(AutotuneError):
     """A signal ended the night; the board is restored. `exit_code` is 128 + the signal's number."""
 

@@ -31,6 +31,7 @@ from autotune.experiment.study import (
     ManagedNginx,
     ServedFile,
     Study,
+    Url,
     Workload,
 )
 from autotune.measurement.planning import plan_night
@@ -80,7 +81,16 @@ def a_study(name: str = "invented", *, winner: bool = True, **changes: object) -
         name=name,
         title="numbers made by a test",
         server=ManagedNginx(files=(ServedFile(path="/1k", size_bytes=1024),)),
-        workload=Workload(name="small", path="/1k", connections=64, threads=1, duration_s=2.0, warmup_s=0.5),
+        workloads=(
+            Workload(
+                name="small",
+                urls=(Url(target="/1k"),),
+                connections=64,
+                threads=1,
+                duration_s=2.0,
+                warmup_s=0.5,
+            ),
+        ),
         space=SearchSpace(
             title="a few settings",
             parameters=(
@@ -289,22 +299,25 @@ def _seen(order: Measure, numbers: random.Random, at: str, *, winner: bool) -> S
         arm=order.arm,
         configuration=order.configuration,
         effective=order.configuration.against(STOCK),
-        measurement=Measurement(
-            requests=round(rate * 2),
-            requests_per_s=rate,
-            bytes=round(rate * 2 * 1263),
-            duration_s=2.0,
-            latency_mean_s=0.004,
-            latency_p50_s=0.004,
-            latency_p90_s=0.006,
-            latency_p95_s=0.007,
-            latency_p99_s=0.009,
-            latency_p999_s=0.012,
-            latency_max_s=0.02,
-            errors=ErrorCounts(),
-            server_cpu_s=1.8,
-            client_cpu_s=1.5,
-        ),
+        measurements={
+            "small": Measurement(
+                requests=round(rate * 2),
+                requests_per_s=rate,
+                bytes=round(rate * 2 * 1263),
+                duration_s=2.0,
+                latency_mean_s=0.004,
+                latency_p50_s=0.004,
+                latency_p90_s=0.006,
+                latency_p95_s=0.007,
+                latency_p99_s=0.009,
+                latency_p999_s=0.012,
+                latency_max_s=0.02,
+                errors=ErrorCounts(),
+                server_cpu_s=1.8,
+                client_cpu_s=1.5,
+            )
+        },
+        objective=math.log(rate),
         switch_s=0.03,
         overhead_s=0.2,
     )

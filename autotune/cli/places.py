@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from autotune.errors import AutotuneError, UsageError
+from autotune.errors import AutotuneError, StorageOlder, UsageError
 
 if TYPE_CHECKING:
     from autotune.definitions.shipped import ShippedKind
@@ -42,10 +42,15 @@ def storage_url(storage: str) -> str:
 
 
 def open_store(storage: str, *, read_only: bool = True) -> Store:
-    """The database, which must be there already: nothing is made, and nothing written when `read_only`."""
+    """The database, which must be there already. `read_only`: nothing is written, unless it is an older program's."""
     from autotune.storage.store import Store
 
-    return Store.open(storage_url(storage), create=False, read_only=read_only)
+    url = storage_url(storage)
+    try:
+        return Store.open(url, create=False, read_only=read_only)
+    except StorageOlder:
+        Store.open(url, create=False).close()
+        return Store.open(url, create=False, read_only=read_only)
 
 
 def log_path(store: Store, study: str) -> Path:

@@ -9,7 +9,7 @@ from autotune.definitions.table import Table
 Nature: TypeAlias = Literal["study", "search space", "hand-tuned sequence"]
 
 _MARKS: Final[tuple[tuple[Nature, tuple[str, ...]], ...]] = (
-    ("study", ("workload", "server", "budget", "space", "hand_tuned")),
+    ("study", ("workload", "server", "budget", "space", "hand_tuned", "goal")),
     ("search space", ("parameter", "rule", "derived")),
     ("hand-tuned sequence", ("step", "source")),
 )

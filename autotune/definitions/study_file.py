@@ -1,4 +1,4 @@
-"""Reads a study: board, server, workload, search space, hand-tuned sequence, objective and budget in one frozen record.
+"""Reads a study: board, server, workloads, search space, hand-tuned sequence, goals and budget in one frozen record.
 
     name = "quickstart"                      # letters a-z, digits, dots, dashes, underscores; how the database knows it
     title = "..."
@@ -12,20 +12,36 @@
     change_service = false                   # true: also try what changes the answers or the logs, not only the speed
 
     [server]
-    kind = "managed"                         # an nginx of our own, on loopback
+    kind = "managed"                         # an nginx of our own, on loopback; "own": yours (see own_server)
     base = "/etc/nginx/nginx.conf"           # the configuration it starts from
     port = 8088                              # 1024 to 65535
     [[server.file]]                          # what it serves; at least one
     path = "/test_1k.html"
     size = "1k"
 
-    [workload]
+    [workload]                               # or [[workload]] for several, measured one after the other in every sample
     name = "static 1 KB"
-    path = "/test_1k.html"                   # one of the served files
+    path = "/test_1k.html"                   # one of the served files; one ending in .php is run by php-fpm
     connections = 32                         # a multiple of threads
     threads = 1
     warmup = "500ms"
     duration = "2s"                          # whole seconds: wrk counts no others
+    weight = 1                               # share in the objective, a geometric mean of ratios
+    # [[workload.url]]                       # instead of path: a mix, in shares
+    # path = "/test_1k.html"                 # on your own nginx: url = "https://www.example.org/"
+    # weight = 7
+
+    [[goal]]                                 # a figure the comparison tells met, missed, or not shown
+    workload = "static 1 KB"                 # may be left out where there is one
+    metric = "requests_per_s"                # or "latency_p99_s", "server_cpu_s_per_request"
+    at_least = 1.44                          # or at_most
+    of = "stock"                             # left out: the figure itself
+    source = "..."                           # who says so
+
+    [builds]                                 # where other builds of nginx come from
+    source = "apt"                           # or a tarball's path, or its https URL with sha256
+    [build.lean]                             # a recipe beside the built-in ones
+    cflags = ["-O3"]                         # likewise ldflags, configure (arguments to add), without (to take away)
 
     [objective]
     metric = "requests_per_s"
@@ -51,46 +67,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+from autotune.definitions.build_tables import read_builds
 from autotune.definitions.document import read_document
 from autotune.definitions.mistakes import Mistakes
 from autotune.definitions.nature import refuse_other
+from autotune.definitions.own_server import read_own
 from autotune.definitions.sequence_file import read_sequence
+from autotune.definitions.server_table import read_managed
 from autotune.definitions.shipped import find_definition
 from autotune.definitions.space_file import read_space
 from autotune.definitions.table import Table
+from autotune.definitions.workload_tables import read_goals, read_workloads
 from autotune.errors import DefinitionError
 from autotune.experiment.study import (
     Budget,
     HandTunedSequence,
     ManagedNginx,
     Objective,
+    OwnNginx,
     Placement,
-    ServedFile,
     Study,
-    Url,
-    Workload,
-    workload_mistake,
 )
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import SearchSpace
-from autotune.space.value import size_text
 
 STUDY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CAPSTONE_STOCK: Final = Configuration.of({"nginx:sendfile": False, "nginx:worker_connections": 768})
-_URL_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
-_BASE: Final = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
-_MOST_FILES: Final = 32
-_MOST_BYTES: Final = 4 << 20  # all files travel to the agent in one line of its protocol
-_MOST_CONNECTIONS: Final = 8_192  # three times as many local ports must be free
-_MOST_THREADS: Final = 64
-_NEEDS_FILE: Final = "with path and size"
-_NEEDS_WORKLOAD: Final = "with name, path, connections and threads"
 
 _KEYS = (
     "name", "title", "board", "space", "hand_tuned", "seed", "accept_noise", "stock", "change_service", "placement",
-    "server", "workload", "objective", "budget",
+    "server", "workload", "objective", "budget", "goal", "builds", "build",
 )  # fmt: skip
 
 Definition = TypeVar("Definition", SearchSpace, HandTunedSequence)
@@ -118,7 +125,9 @@ def read_study(path: Path) -> Study:
         else "as found"
     )
     server = _server(top.table("server", needs="with at least one [[server.file]]"))
-    workload = _workload(top.table("workload", needs=_NEEDS_WORKLOAD), server)
+    workloads = read_workloads(top, server)
+    goals = read_goals(top, workloads)
+    builds = read_builds(top)
     placement = Placement(top.word("placement", tuple(Placement), default=Placement.PINNED))
     objective = _objective(top.table("objective"))
     budget = _budget(top.table("budget"))
@@ -132,7 +141,7 @@ def read_study(path: Path) -> Study:
         title=title,
         board=board,
         server=server,
-        workloads=(workload,),
+        workloads=workloads,
         placement=placement,
         space=space,
         hand_tuned=hand_tuned,
@@ -143,6 +152,8 @@ def read_study(path: Path) -> Study:
         stock=stock,
         stock_overrides=CAPSTONE_STOCK if stock == "capstone" else Configuration(),
         change_service=change_service,
+        goals=goals,
+        builds=builds,
     )
 
 
@@ -163,70 +174,10 @@ def _named(top: Table, key: str, study: Path, read: Callable[[Path], Definition]
         return None
 
 
-def _server(table: Table) -> ManagedNginx:
-    table.only("kind", "base", "port", "file")
-    table.word("kind", ("managed",), default="managed")
-    base = table.text(
-        "base",
-        default="/etc/nginx/nginx.conf",
-        pattern=_BASE,
-        accepted="an absolute path of letters, digits, dots, dashes and underscores, no part beginning with a dot",
-        longest=200,
-    )
-    port = table.whole("port", 1024, 65535, default=8088)
-    tables = table.tables("file", needs=_NEEDS_FILE)
-    if len(tables) > _MOST_FILES:
-        table.refuse("file", f"{len(tables)} files", f"at most {_MOST_FILES}")
-    files = tuple(_served_file(one) for one in tables[:_MOST_FILES])
-    total = sum(file.size_bytes for file in files)
-    if total > _MOST_BYTES:
-        table.refuse(
-            "file", f"{size_text(total)} together", f"files of at most {size_text(_MOST_BYTES)} together"
-        )
-    for one, file in zip(tables, files, strict=False):
-        others = [other.path for other in files if other is not file]
-        if file.path and file.path in others:
-            one.refuse("path", "served twice", "a path of its own for each file")
-        if file.path and any(other.startswith(file.path + "/") for other in others):
-            one.refuse("path", "a directory of another file's path", "a path that no other begins with")
-    return ManagedNginx(base=base, port=port, files=files)
-
-
-def _served_file(table: Table) -> ServedFile:
-    table.only("path", "size")
-    return ServedFile(path=_url_path(table), size_bytes=table.size_bytes("size", 1, _MOST_BYTES))
-
-
-def _url_path(table: Table) -> str:
-    accepted = "a path such as /test_1k.html: letters, digits, dots, dashes, underscores, no part beginning with a dot"
-    return table.text("path", pattern=_URL_PATH, accepted=accepted, longest=200)
-
-
-def _workload(table: Table, server: ManagedNginx) -> Workload:
-    table.only("name", "path", "connections", "threads", "warmup", "duration")
-    path = _url_path(table)
-    served = [file.path for file in server.files]
-    if path and served and path not in served:
-        accepted = "one of the [[server.file]] paths: " + ", ".join(served)
-        table.refuse("path", f"not a served file{table.suggestion(path, served)}", accepted)
-    before = len(table.mistakes)
-    connections = table.whole("connections", 1, _MOST_CONNECTIONS)
-    threads = table.whole("threads", 1, _MOST_THREADS)
-    if len(table.mistakes) == before and (problem := workload_mistake(connections, threads)):
-        table.refuse("connections", problem, "a multiple of threads")
-    duration_s = table.seconds("duration", 1, 3600, default_s=15)
-    if duration_s != int(duration_s):
-        table.refuse("duration", "not whole seconds", "whole seconds such as 2s or 15s")
-    return Workload(
-        name=table.text(
-            "name", pattern=_LABEL, accepted="up to 64 letters, digits, spaces, dots, dashes and underscores"
-        ),
-        urls=(Url(target=path),),
-        connections=connections,
-        threads=threads,
-        warmup_s=table.seconds("warmup", 0.1, 600, default_s=5),
-        duration_s=duration_s,
-    )
+def _server(table: Table) -> ManagedNginx | OwnNginx:
+    if table.word("kind", ("managed", "own"), default="managed") == "own":
+        return read_own(table)
+    return read_managed(table)
 
 
 def _objective(table: Table) -> Objective:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.pool import StaticPool
 
-from autotune.errors import StorageAway, StorageError
+from autotune.errors import StorageAway, StorageError, StorageOlder
 from autotune.storage.tables import HEAD, METADATA, OPTUNA_TABLES, PREFIX, REVISIONS, VERSION, VERSION_TABLE
 
 LOCK_PATIENCE_S = 30.0
@@ -231,13 +231,14 @@ def _bring_up_to_date(engine: Engine, place: Place, *, create: bool, read_only: 
     if state == HEAD:
         return
     if read_only:
+        if state:
+            raise StorageOlder(
+                f"{place.shown} was written by an older autotune",
+                hint="any autotune command that may write there brings it up to date",
+            )
         raise StorageError(
-            f"{place.shown} was written by an older autotune"
-            if state
-            else f"{place.shown} holds no studies: nothing has been run",
-            hint="the next `autotune run` brings it up to date"
-            if state
-            else "`autotune run STUDY.toml` makes them",
+            f"{place.shown} holds no studies: nothing has been run",
+            hint="`autotune run STUDY.toml` makes them",
         )
     if not state and not create:
         raise StorageError(

@@ -75,6 +75,10 @@ def _name(item: Any) -> str | None:
             return name
         case {"number": int(number)}:
             return f"step {number}"
+        case {"name": str(name)} | {"target": str(name)}:
+            return name
+        case {"workload": str(workload), "metric": str(metric), "bound": str(bound)}:
+            return f"{workload} {metric} {bound}"
         case [str(name), _]:
             return name
         case _:

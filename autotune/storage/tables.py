@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 VERSION_TABLE = "autotune_alembic_version"
-REVISIONS = ("0001",)  # oldest first
+REVISIONS = ("0001", "0002")  # oldest first
 HEAD = REVISIONS[-1]
 PREFIX = "autotune_"
 OPTUNA_TABLES = frozenset(

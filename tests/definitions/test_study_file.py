@@ -8,7 +8,7 @@ import pytest
 
 from autotune.definitions.study_file import CAPSTONE_STOCK, read_study
 from autotune.errors import DefinitionError
-from autotune.experiment.study import Budget, Placement, Study
+from autotune.experiment.study import Budget, ManagedNginx, Placement, Study
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 
@@ -41,9 +41,10 @@ def test_a_study_with_the_least_gets_the_usual_rest(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     assert study.board == "local"
     assert study.budget == Budget()
+    assert isinstance(study.server, ManagedNginx)
     assert (study.server.base, study.server.port) == ("/etc/nginx/nginx.conf", 8088)
-    assert (study.workload.warmup_s, study.workload.duration_s) == (5, 15)
-    assert study.workload.placement is Placement.PINNED
+    assert (study.workloads[0].warmup_s, study.workloads[0].duration_s) == (5, 15)
+    assert study.placement is Placement.PINNED
     assert study.stock_overrides == Configuration()
     assert not study.change_service
 

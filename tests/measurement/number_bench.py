@@ -35,6 +35,7 @@ from autotune.experiment.study import (
     ManagedNginx,
     ServedFile,
     Study,
+    Url,
     Workload,
 )
 from autotune.measurement.planning import plan_night
@@ -86,7 +87,16 @@ def number_study(*, accept_noise: bool = False, seed: int = 1, **budget: float |
     return Study(
         name="numbers",
         server=ManagedNginx(files=(ServedFile(path="/1k", size_bytes=1024),)),
-        workload=Workload(name="1k", path="/1k", connections=4, threads=2, warmup_s=0.5, duration_s=2.0),
+        workloads=(
+            Workload(
+                name="1k",
+                urls=(Url(target="/1k"),),
+                connections=4,
+                threads=2,
+                warmup_s=0.5,
+                duration_s=2.0,
+            ),
+        ),
         space=SearchSpace(
             title="numbers",
             parameters=(
@@ -171,7 +181,8 @@ class NumberBench:
             arm=order.arm,
             configuration=order.configuration,
             effective=order.configuration.against(STOCK),
-            measurement=measurement(rate),
+            measurements={"1k": measurement(rate)},
+            objective=math.log(rate),
             switch_s=0.05,
             overhead_s=0.5,
             doubts=self.doubts,

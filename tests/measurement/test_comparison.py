@@ -67,7 +67,7 @@ def test_the_arms_are_told_with_their_worst_run_and_spread() -> None:
     log = _night(study)
     stock = compare(study, log).arm("stock")
     rates = sorted(
-        one.measurement.requests_per_s
+        one.rate
         for one in log
         if isinstance(one, Sample) and one.key.stage is Stage.FINALS and one.arm.kind == "stock"
     )
@@ -83,7 +83,7 @@ def test_samples_of_the_search_have_no_say_in_the_headline() -> None:
     study = number_study()
     log = _night(study)
     loud = [
-        one.model_copy(update={"measurement": one.measurement.model_copy(update={"requests_per_s": 1e6})})
+        one.model_copy(update={"objective": math.log(1e6)})
         if isinstance(one, Sample) and one.key.stage in (Stage.SEARCH, Stage.FINALISTS)
         else one
         for one in log

@@ -21,7 +21,7 @@ from autotune.experiment.events import (
     SampleKey,
     Stage,
 )
-from autotune.experiment.study import HandTunedSequence, ManagedNginx, ServedFile, Study, Workload
+from autotune.experiment.study import HandTunedSequence, ManagedNginx, ServedFile, Study, Url, Workload
 from autotune.search.searcher import propose
 from autotune.space.configuration import Configuration
 from autotune.space.expression import Expression
@@ -133,7 +133,7 @@ def a_study(space: SearchSpace | None = None, seed: int = 3, name: str = "kinds"
     return Study(
         name=name,
         server=ManagedNginx(files=(ServedFile(path="/1k", size_bytes=1024),)),
-        workload=Workload(name="small", path="/1k", connections=64, threads=1),
+        workloads=(Workload(name="small", urls=(Url(target="/1k"),), connections=64, threads=1),),
         space=space or a_space(),
         hand_tuned=HandTunedSequence(title="none", source="nowhere", steps=()),
         seed=seed,
@@ -255,22 +255,25 @@ def _sample(key: SampleKey, arm: Arm, configuration: Configuration, order: int, 
         arm=arm,
         configuration=configuration,
         effective=configuration,
-        measurement=Measurement(
-            requests=int(rate * 2),
-            requests_per_s=rate,
-            bytes=int(rate * 2500),
-            duration_s=2.0,
-            latency_mean_s=0.001,
-            latency_p50_s=0.001,
-            latency_p90_s=0.002,
-            latency_p95_s=0.0025,
-            latency_p99_s=0.004,
-            latency_p999_s=0.006,
-            latency_max_s=0.01,
-            errors=ErrorCounts(),
-            server_cpu_s=1.9,
-            client_cpu_s=1.8,
-        ),
+        measurements={
+            "small": Measurement(
+                requests=int(rate * 2),
+                requests_per_s=rate,
+                bytes=int(rate * 2500),
+                duration_s=2.0,
+                latency_mean_s=0.001,
+                latency_p50_s=0.001,
+                latency_p90_s=0.002,
+                latency_p95_s=0.0025,
+                latency_p99_s=0.004,
+                latency_p999_s=0.006,
+                latency_max_s=0.01,
+                errors=ErrorCounts(),
+                server_cpu_s=1.9,
+                client_cpu_s=1.8,
+            )
+        },
+        objective=math.log(rate),
         switch_s=0.05,
         overhead_s=0.4,
     )

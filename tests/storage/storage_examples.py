@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from autotune.experiment.events import (
     Arm,
     ErrorCounts,
@@ -13,7 +15,7 @@ from autotune.experiment.events import (
     SampleKey,
     Stage,
 )
-from autotune.experiment.study import HandTunedSequence, ManagedNginx, ServedFile, Study, Workload
+from autotune.experiment.study import HandTunedSequence, ManagedNginx, ServedFile, Study, Url, Workload
 from autotune.space.configuration import Configuration
 from autotune.space.parameter import Parameter, Scale, Span
 from autotune.space.search_space import SearchSpace
@@ -26,7 +28,7 @@ def a_study(name: str = "kitchen", connections: int = 64, backlog_high: int = 65
     return Study(
         name=name,
         server=ManagedNginx(files=(ServedFile(path="/1k", size_bytes=1024),)),
-        workload=Workload(name="small", path="/1k", connections=connections, threads=1),
+        workloads=(Workload(name="small", urls=(Url(target="/1k"),), connections=connections, threads=1),),
         space=SearchSpace(
             title="two settings",
             parameters=(
@@ -104,7 +106,8 @@ def a_sample(
         arm=Arm.model_validate({"kind": kind, "number": int(number or 0)}),
         configuration=Configuration(),
         effective=Configuration(),
-        measurement=a_measurement(requests_per_s),
+        measurements={"small": a_measurement(requests_per_s)},
+        objective=math.log(requests_per_s) if requests_per_s > 0 else -20.7,
         switch_s=0.05,
         overhead_s=0.4,
     )

@@ -138,7 +138,7 @@ class StoreContract:
             kitchen.enter(a_study(connections=32, backlog_high=4096))
         assert caught.value.exit_code == 3
         assert caught.value.message.splitlines() == [
-            "kitchen: workload.connections: 64 in the database, 32 in the file.",
+            "kitchen: workloads[small].connections: 64 in the database, 32 in the file.",
             "kitchen: space.parameters[nginx:listen.backlog].span.high: 65536.0 in the database, 4096.0 in the file.",
         ]
         assert "new name" in caught.value.hint

@@ -1,0 +1,177 @@
+"""Reads what is loaded and what is hoped for: [workload] or [[workload]], and [[goal]]."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from autotune.definitions.server_table import URL_PATH, URL_PATH_ACCEPTED
+from autotune.definitions.table import MISSING, Table
+from autotune.experiment.study import Goal, ManagedNginx, OwnNginx, Url, Workload, workload_mistake
+
+LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
+_LABEL_ACCEPTED: Final = "up to 64 letters, digits, spaces, dots, dashes and underscores"
+# What wrk and nginx take as it stands: a URL with a host, printable, without quotes, blanks or a fragment.
+_WHOLE_URL: Final = re.compile(
+    r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*", re.ASCII
+)
+_WHOLE_URL_ACCEPTED: Final = 'a whole URL of your nginx, such as "https://www.example.org/index.html"'
+_MOST_WORKLOADS: Final = 8
+_MOST_URLS: Final = 200
+_MOST_CONNECTIONS: Final = 8_192  # three times as many local ports must be free
+_MOST_THREADS: Final = 64
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 0.001, 1_000.0
+_NEEDS: Final = "with name, path, connections and threads"
+_NEEDS_URL: Final = "with path (or url, on your own nginx)"
+_METRICS: Final = ("requests_per_s", "latency_p99_s", "server_cpu_s_per_request")
+
+
+def read_workloads(top: Table, server: ManagedNginx | OwnNginx) -> tuple[Workload, ...]:
+    """The loads of the study, in order; what is wrong is noted."""
+    if not isinstance(top.content.get("workload"), list):
+        return (_workload(top.table("workload", needs=_NEEDS), server),)
+    tables = top.tables("workload", needs=_NEEDS)
+    if len(tables) > _MOST_WORKLOADS:
+        top.refuse("workload", f"{len(tables)} workloads", f"at most {_MOST_WORKLOADS}")
+    workloads = tuple(_workload(one, server) for one in tables[:_MOST_WORKLOADS])
+    seen: set[str] = set()
+    for table, workload in zip(tables, workloads, strict=False):
+        if workload.name and workload.name in seen:
+            table.refuse("name", "an earlier workload has this name", "a name of its own for each workload")
+        seen.add(workload.name)
+    return workloads
+
+
+def _workload(table: Table, server: ManagedNginx | OwnNginx) -> Workload:
+    if table.has("placement"):
+        table.refuse(
+            "placement",
+            "belongs at the top of the study, where it holds for all workloads",
+            'placement = "pinned" or "free" above the first [table]',
+        )
+    table.only(
+        "name", "path", "url", "connections", "threads", "warmup", "duration", "weight",
+        *(("placement",) if table.has("placement") else ()),
+    )  # fmt: skip
+    urls = _urls(table, server)
+    before = len(table.mistakes)
+    connections = table.whole("connections", 1, _MOST_CONNECTIONS)
+    threads = table.whole("threads", 1, _MOST_THREADS)
+    if len(table.mistakes) == before and (problem := workload_mistake(connections, threads)):
+        table.refuse("connections", problem, "a multiple of threads")
+    duration_s = table.seconds("duration", 1, 3600, default_s=15)
+    if duration_s != int(duration_s):
+        table.refuse("duration", "not whole seconds", "whole seconds such as 2s or 15s")
+    return Workload(
+        name=table.text("name", pattern=LABEL, accepted=_LABEL_ACCEPTED),
+        urls=urls,
+        connections=connections,
+        threads=threads,
+        warmup_s=table.seconds("warmup", 0.1, 600, default_s=5),
+        duration_s=duration_s,
+        weight=table.number("weight", _LEAST_WEIGHT, _LARGEST_WEIGHT, default=1.0),
+    )
+
+
+def _urls(table: Table, server: ManagedNginx | OwnNginx) -> tuple[Url, ...]:
+    """`path = "..."` for one, [[workload.url]] tables for several."""
+    if not isinstance(table.content.get("url"), list):
+        if table.has("url") and table.has("path"):
+            table.refuse("url", "stands beside path", "one of the two, or several [[workload.url]]")
+        return (Url(target=_target(table, server)),)
+    if table.has("path"):
+        table.refuse(
+            "path", f"stands beside [[{table.key('url')}]]", f"either path, or [[{table.key('url')}]]"
+        )
+    tables = table.tables("url", needs=_NEEDS_URL)
+    if len(tables) > _MOST_URLS:
+        table.refuse("url", f"{len(tables)} URLs", f"at most {_MOST_URLS}")
+    found: list[Url] = []
+    for one in tables[:_MOST_URLS]:
+        one.only("path", "url", "weight")
+        target = _target(one, server)
+        if target and any(target == other.target for other in found):
+            one.refuse("path" if one.has("path") else "url", "stands here twice", "one entry with its weight")
+        found.append(
+            Url(
+                target=target,
+                weight=one.number("weight", _LEAST_WEIGHT, _LARGEST_WEIGHT, default=1.0),
+            )
+        )
+    return tuple(found)
+
+
+def _target(table: Table, server: ManagedNginx | OwnNginx) -> str:
+    if isinstance(server, OwnNginx):
+        if table.has("path"):
+            table.refuse(
+                "path", "your own nginx may have several servers", f"url = {_WHOLE_URL_ACCEPTED[2:]}"
+            )
+            return ""
+        target = table.text("url", pattern=_WHOLE_URL, accepted=_WHOLE_URL_ACCEPTED, longest=1_000)
+        if target and not _port_is_sound(target):
+            table.refuse("url", "its port is no port", "a port from 1 to 65535, or none")
+        return target
+    if table.has("url"):
+        table.refuse("url", "the managed nginx has one server of its own", f"path = {URL_PATH_ACCEPTED}")
+        return ""
+    path = table.text("path", pattern=URL_PATH, accepted=URL_PATH_ACCEPTED, longest=200)
+    served = [file.path for file in server.files]
+    if path and served and path not in served:
+        accepted = "one of the [[server.file]] paths: " + ", ".join(served)
+        table.refuse("path", f"not a served file{table.suggestion(path, served)}", accepted)
+    return path
+
+
+def _port_is_sound(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def read_goals(top: Table, workloads: tuple[Workload, ...]) -> tuple[Goal, ...]:
+    """The figures the study is held against; what is wrong is noted."""
+    names = tuple(dict.fromkeys(one.name for one in workloads if one.name))
+    return tuple(_goal(one, names) for one in top.tables("goal"))
+
+
+def _goal(table: Table, names: tuple[str, ...]) -> Goal:
+    table.only("workload", "metric", "at_least", "at_most", "of", "source")
+    metric = table.word("metric", _METRICS)
+    of_stock = table.has("of") and table.word("of", ("stock",)) == "stock"
+    bound: Literal["at least", "at most"] = "at most" if table.has("at_most") else "at least"
+    key = "at_most" if bound == "at most" else "at_least"
+    if table.has("at_most") and table.has("at_least"):
+        table.refuse("at_least", "stands beside at_most", "one of the two")
+    elif not table.has(key):
+        table.refuse(key, MISSING, "at_least or at_most, with a number")
+    low, high = (0.01, 100.0) if of_stock else (1e-9, 1e9)
+    workload = table.text("workload", accepted=_one_of(names), default=names[0] if len(names) == 1 else None)
+    if workload and names and workload not in names:
+        table.refuse(
+            "workload", f"no workload has this name{table.suggestion(workload, names)}", _one_of(names)
+        )
+    return Goal(
+        workload=workload,
+        metric=_metric(metric),
+        bound=bound,
+        value=table.number(key, low, high, default=1.0),
+        of_stock=of_stock,
+        source=table.text("source", default=""),
+    )
+
+
+def _metric(word: str) -> Literal["requests_per_s", "latency_p99_s", "server_cpu_s_per_request"]:
+    match word:
+        case "latency_p99_s":
+            return "latency_p99_s"
+        case "server_cpu_s_per_request":
+            return "server_cpu_s_per_request"
+        case _:
+            return "requests_per_s"
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    return "one of " + ", ".join(f'"{name}"' for name in names) if names else "the name of a workload"
