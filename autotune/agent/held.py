@@ -6,7 +6,7 @@ import os
 import time
 from typing import Callable, Dict, List, Literal, Optional, Tuple
 
-from autotune.agent import canary, load, nginx, nginx_conf, orders
+from autotune.agent import canary, load, nginx, nginx_conf, orders, php, php_conf
 from autotune.agent.faults import Fault
 from autotune.agent.guardian import Guardian
 from autotune.agent.journal import Entry, Journal
@@ -50,6 +50,8 @@ class Held:
         self._www = places.state_of(self._token) + "/www"
         self._script = places.run_of(self._token) + "/report.lua"
         self._server: Optional[nginx.Server] = None
+        self._php: Optional[php.Fpm] = None
+        self._php_files = php.Files(places.run_of(self._token))
         self._guardian: Optional[Guardian] = None
         self._guardian_restarted = False
         self._journal = Journal.create(places, begin)
@@ -182,11 +184,15 @@ class Held:
         server = order.server[0] if order.server else None
         fresh = self._settings.examine(order.writes)
         program = self._examine_server(server) if server else ""
+        php_checked = self._examine_php(server.php) if server and server.php else None
         self._ensure_guardian()
-        if self._server is not None:
-            self._server.ask_to_stop()  # it ends while we write
+        for old in (self._server, self._php):
+            if old is not None:
+                old.ask_to_stop()  # it ends while we write
         self._settings.note_foreign()
         entries = [self._intent(program)] if server else []
+        if php_checked:
+            entries.append(self._intent(self._programs["php-fpm"]["path"]))
         self._settings.remember(fresh, entries)
         clock.lap("journal")
         self._settings.apply(dict(order.writes))
@@ -199,19 +205,23 @@ class Held:
             clock.lap("stop")
             self._require_written(effects)
             if server:
+                if server.php and php_checked:
+                    self._start_php(server.php, php_checked)
+                    clock.lap("php")
                 running = self._start(program, server)
                 clock.lap("start")
                 reply["urls"] = self._prove(running, server, since)
                 clock.lap("canary")
                 reply["master_pid"] = running.child.pid
                 reply["worker_pids"] = running.workers()
-                reply["error_log"] = running.error_log()
+                reply["error_log"] = self._told()
         except nginx.Refused as refused:
             reply["step"], reply["reason"], reply["blame"] = refused.step, refused.reason, refused.blame
             if self._server is not None and self._server.was_killed(self._line.sleep):
                 reply["reason"] += " (one of its processes was killed)"
                 reply["blame"] = "environment"
-            reply["error_log"] = nginx.told(self._files)
+            self._tell_of_php(reply)
+            reply["error_log"] = self._told()
             self._stop_server(self._line.sleep)
         except _NotWritten as problem:
             reply["step"], reply["reason"], reply["blame"] = "write", problem.reason, problem.blame
@@ -239,13 +249,44 @@ class Held:
             order.address,
             order.port,
             self._places.uid,
+            order.php.listen if order.php else "",
         )
         nginx_conf.check_conf(order.conf, frame)
         return program
 
+    def _examine_php(self, order: orders.PhpOrder) -> php_conf.Checked:
+        return php.examine(order, self._php_files, self._programs["php-fpm"]["path"], self._places.uid)
+
+    def _start_php(self, order: orders.PhpOrder, checked: php_conf.Checked) -> None:
+        def started(fpm: php.Fpm) -> None:
+            self._php = fpm
+
+        php.start(
+            self._programs["php-fpm"]["path"],
+            order,
+            checked,
+            self._php_files,
+            record=self._record,
+            pause=self._line.sleep,
+            started=started,
+        )
+
+    def _tell_of_php(self, reply: SwitchReply) -> None:
+        if self._php is not None and (ended := self._php.ended()):
+            reply["reason"] += f" ({ended})"
+            if self._php.was_killed():
+                reply["blame"] = "environment"
+
+    def _told(self) -> str:
+        """What nginx and php-fpm said at warning or above since their start."""
+        said = (nginx.told(self._files), self._php.error_log() if self._php else "")
+        return "\n".join(one for one in said if one)
+
     def _start(self, program: str, order: orders.NginxOrder) -> nginx.Server:
         def started(server: nginx.Server) -> None:
             self._server = server
+            if self._php is not None:
+                server.cpu_s_behind = self._php.cpu_s
 
         return nginx.start(
             program,
@@ -266,9 +307,15 @@ class Held:
 
     def _stop_server(self, pause: Callable[[float], None]) -> None:
         server = self._server
+        fpm = self._php
+        if fpm is not None:
+            fpm.ask_to_stop()  # it ends while nginx does
         if server is not None:
             server.stop(pause)
             self._server = None
+        if fpm is not None:
+            fpm.stop(pause)
+            self._php = None
 
     # -- load -----------------------------------------------------------------------------------------------------------
 
@@ -289,7 +336,14 @@ class Held:
             raise Fault("failed", "wrk is not installed here", "apt-get install wrk")
         self._ensure_guardian()
         self._journal.append([self._intent(program)], sync=True)
-        return load.run_load(program, self._script, order, server, self._line, self._record)
+        reply = load.run_load(program, self._script, order, server, self._line, self._record)
+        if self._php is not None:
+            # Its children come and go as it is told; a master that is gone is a worker that died.
+            reply["workers_before"].append(self._php.child.pid)
+            if not self._php.ended():
+                reply["workers_after"].append(self._php.child.pid)
+            reply["error_log"] = self._told()
+        return reply
 
     def _intent(self, program: str) -> Entry:
         """A process is about to be started; written before the fork, completed by `_record`."""

@@ -73,6 +73,7 @@ class Server:
         self.address = address
         self.port = port
         self.cpus = tuple(cpus)
+        self.cpu_s_behind: Callable[[], float] = float  # of what it passes requests on to: php-fpm
         self._ended_cpu_s: Dict[int, float] = {}
 
     def workers(self) -> List[int]:
@@ -92,12 +93,14 @@ class Server:
         return not any(processes.command_line(pid).startswith(b"nginx: master process") for pid in pids)
 
     def cpu_s(self) -> float:
-        """CPU seconds of the master and all its workers, dead ones included for as long as they were seen."""
+        """CPU seconds of the master and all its workers, dead ones included for as long as they were seen, and of what
+        is behind it.
+        """
         for pid in (self.child.pid, *processes.children(self.child.pid)):
             stat = processes.read_stat(pid)
             if stat is not None:
                 self._ended_cpu_s[pid] = stat.cpu_s
-        return sum(self._ended_cpu_s.values())
+        return sum(self._ended_cpu_s.values()) + self.cpu_s_behind()
 
     def error_log(self) -> str:
         """The lines at warn or above since the start."""

@@ -21,6 +21,8 @@ _LOADS_CODE = re.compile(
 _LEADS_OUT = re.compile(
     r".*_pass|alias|dav_.*|mirror|.*_store|.*_cache_path|auth_basic_user_file|google_perftools_profiles"
 )
+_PHP = "autotune_php"  # the upstream that is the night's own php-fpm
+_PHP_VALUE = re.compile(r"php_(admin_)?(value|flag)", re.IGNORECASE)
 _WRITES = re.compile(r"error_log|access_log|lock_file|.*_temp_path")
 _NOWHERE = ("off", "stderr", "/dev/null")
 _INCLUDED = ("/etc/nginx/", "/usr/share/nginx/")
@@ -34,7 +36,10 @@ _TOKEN = re.compile(
 
 
 class Frame(NamedTuple):
-    """Where a tested nginx may be: its own directories, and the one address and port it serves."""
+    """Where a tested nginx may be: its own directories, and the one address and port it serves.
+
+    `php`: the socket or address of the night's own php-fpm, "" without; nothing else is passed on to.
+    """
 
     run_dir: str
     state_dir: str
@@ -42,6 +47,7 @@ class Frame(NamedTuple):
     address: str
     port: int
     uid: int
+    php: str = ""
 
 
 def check_conf(conf: str, frame: Frame) -> None:
@@ -54,7 +60,17 @@ def check_conf(conf: str, frame: Frame) -> None:
     ):
         raise Fault("refused", "the configuration holds characters that nginx's never has, or is over 1 MiB")
     daemon_off = False
+    upstream = ""
     for words in directives(conf):
+        if words[0] == "upstream" or words == ("server",):
+            upstream = words[-1]
+        if (
+            words[0] == "server"
+            and len(words) > 1
+            and upstream == _PHP
+            and words[1:] != (_php_server(frame),)
+        ):
+            _refuse(words, "PHP is passed on to the night's own php-fpm only")
         _check(words, frame)
         daemon_off = daemon_off or words == ("daemon", "off")
     if not daemon_off:
@@ -91,6 +107,10 @@ def _check(words: Tuple[str, ...], frame: Frame) -> None:
     first = values[0] if values else ""
     if _LOADS_CODE.fullmatch(name):
         _refuse(words, "it can run code as root")
+    if words == ("fastcgi_pass", _PHP) and frame.php:
+        return
+    if name == "fastcgi_param" and _PHP_VALUE.fullmatch(first):
+        _refuse(words, "it would change PHP's own settings behind php-fpm's back")
     if _LEADS_OUT.fullmatch(name):
         _refuse(words, "it leads out of the tested site")
     if name == "load_module":
@@ -112,6 +132,10 @@ def _check(words: Tuple[str, ...], frame: Frame) -> None:
             _refuse(words, f"the tested nginx listens on {frame.address}:{frame.port} only")
     elif (name == "daemon" and first != "off") or (name == "master_process" and first != "on"):
         _refuse(words, "the tested nginx runs in the foreground, with a master")
+
+
+def _php_server(frame: Frame) -> str:
+    return f"unix:{frame.php}" if frame.php.startswith("/") else frame.php
 
 
 def _check_include(words: Tuple[str, ...], pattern: str, frame: Frame) -> None:

@@ -7,7 +7,7 @@ import binascii
 import os
 import re
 import socket
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from autotune.agent.canary import URL
 from autotune.agent.faults import Fault
@@ -35,6 +35,14 @@ class NightOrder(NamedTuple):
     files: Dict[str, bytes]
 
 
+class PhpOrder(NamedTuple):
+    """The php-fpm of a switch: its configuration text, where it must accept, and its CPUs."""
+
+    conf: str
+    listen: str
+    cpus: Tuple[int, ...]
+
+
 class NginxOrder(NamedTuple):
     conf: str
     conf_path: str
@@ -44,6 +52,7 @@ class NginxOrder(NamedTuple):
     listen: Tuple[Tuple[str, int], ...]
     cpus: Tuple[int, ...]
     urls: List[UrlTruth]
+    php: Optional[PhpOrder] = None
 
     @property
     def address(self) -> str:
@@ -152,7 +161,12 @@ def _server(body: Any) -> NginxOrder:
         listen,
         _cpus(body),
         urls,
+        None if body.get("php") is None else _php(body["php"]),
     )
+
+
+def _php(body: Any) -> PhpOrder:
+    return PhpOrder(_text(body, "conf", 1 << 16), _text(body, "listen", 200), _cpus(body))
 
 
 def load(body: Dict[str, Any]) -> Load:

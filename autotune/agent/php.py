@@ -18,6 +18,7 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 from autotune.agent import php_conf, processes, sockets
 from autotune.agent.faults import Fault
 from autotune.agent.nginx import Pause, Refused
+from autotune.agent.orders import PhpOrder
 
 _START_WITHIN_S = 10.0
 _STOP_WITHIN_S = 2.0
@@ -27,14 +28,6 @@ _LOG_CAP = 1 << 16
 _TOLD = re.compile(r"\b(WARNING|ERROR|ALERT)\b")
 _GRAVE = re.compile(r"\b(ERROR|ALERT)\b")
 _TAKEN = re.compile(r"Address already in use|Another FPM instance")
-
-
-class Order(NamedTuple):
-    """The php-fpm of a switch: its configuration text, where it must accept, and its CPUs."""
-
-    conf: str
-    listen: str
-    cpus: Tuple[int, ...]
 
 
 class Files(NamedTuple):
@@ -58,7 +51,7 @@ class Files(NamedTuple):
 class Fpm:
     """A running php-fpm."""
 
-    def __init__(self, files: Files, child: processes.Child, order: Order) -> None:
+    def __init__(self, files: Files, child: processes.Child, order: PhpOrder) -> None:
         self.files = files
         self.child = child
         self.listen = order.listen
@@ -79,6 +72,10 @@ class Fpm:
         if code is None:
             return ""
         return f"php-fpm was killed by signal {-code}" if code < 0 else f"php-fpm left with exit code {code}"
+
+    def was_killed(self) -> bool:
+        """Whether someone (the kernel short of memory, an admin) killed its master."""
+        return self.child.poll() == -signal.SIGKILL
 
     def error_log(self) -> str:
         """The lines at warning or above since the start."""
@@ -107,7 +104,7 @@ class Fpm:
         return True
 
 
-def examine(order: Order, files: Files, program: str, uid: int) -> php_conf.Checked:
+def examine(order: PhpOrder, files: Files, program: str, uid: int) -> php_conf.Checked:
     """What the order says, when it may be started at all. Raises Fault."""
     if not program:
         raise Fault("failed", "php-fpm is not installed here", "apt-get install php-fpm")
@@ -122,7 +119,7 @@ def examine(order: Order, files: Files, program: str, uid: int) -> php_conf.Chec
 
 def start(
     program: str,
-    order: Order,
+    order: PhpOrder,
     checked: php_conf.Checked,
     files: Files,
     *,
