@@ -1,8 +1,8 @@
 """The kernel's counters, which only grow, and its levels. One flat name each, so that they can be stored as they are.
 
 Counters: `tcpext.*`, `tcp.*`, `ip.*`; `softnet.processed|dropped|time_squeeze`; `cpuN.user_s|system_s|softirq_s|irq_s|iowait_s|steal_s|idle_s`;
-`ctxt`, `intr`, `forks`; `softirq.NET_RX` and its like; `wall_s` (a clock step shows as its difference from the run's length).
-Levels: `load1`, `mem_available`, `mem_total`, `time_wait`, `free_ports` (with a server's address), `temp_ZONE_c`, `khz_cpuN`,
+`ctxt`, `intr`, `forks`; `vm.pgfault` and its like; `softirq.NET_RX` and its like; `wall_s` (a clock step shows as its difference from the run's length).
+Levels: `load1`, `mem_available`, `mem_total`, `mem_free`, `mem_cached`, `time_wait`, `free_ports` (with a server's address), `temp_ZONE_c`, `khz_cpuN`,
 `cooling_NAME` (0: this cooling device does nothing).
 """
 
@@ -24,6 +24,7 @@ _KEPT = {
 }
 # Fields of /proc/net/snmp that are levels or constants.
 _NOT_COUNTERS = {"RtoAlgorithm", "RtoMin", "RtoMax", "MaxConn", "CurrEstab", "Forwarding", "DefaultTTL"}
+_VMSTAT = ("pgfault", "pgmajfault", "pgpgin", "pgpgout", "pswpin", "pswpout")
 _NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -34,6 +35,7 @@ def counters() -> Dict[str, float]:
         found.update(_tables(path))
     found.update(_softnet())
     found.update(_stat())
+    found.update(_vmstat())
     lines = _lines("/proc/softirqs")
     for line in lines[1:]:
         name, _, numbers = line.partition(":")
@@ -52,11 +54,13 @@ def difference(before: Dict[str, float], after: Dict[str, float]) -> Dict[str, f
 
 def levels(server: Optional[Tuple[str, int]] = None) -> Dict[str, float]:
     """The levels now; `server` is the address and port that free ports are counted towards."""
-    available, total = memory_bytes()
+    memory = _meminfo()
     found: Dict[str, float] = {
         "load1": float(_lines("/proc/loadavg")[0].split()[0]),
-        "mem_available": float(available),
-        "mem_total": float(total),
+        "mem_available": float(memory.get("MemAvailable", 0)),
+        "mem_total": float(memory.get("MemTotal", 0)),
+        "mem_free": float(memory.get("MemFree", 0)),
+        "mem_cached": float(memory.get("Cached", 0)),
     }
     for line in _lines("/proc/net/sockstat"):
         words = line.split()
@@ -72,12 +76,18 @@ def levels(server: Optional[Tuple[str, int]] = None) -> Dict[str, float]:
 
 def memory_bytes() -> Tuple[int, int]:
     """(available, total)."""
+    found = _meminfo()
+    return found.get("MemAvailable", 0), found.get("MemTotal", 0)
+
+
+def _meminfo() -> Dict[str, int]:
+    """In bytes."""
     found = {}
     for line in _lines("/proc/meminfo"):
         name, _, rest = line.partition(":")
-        if name in ("MemAvailable", "MemTotal"):
+        if name in ("MemAvailable", "MemTotal", "MemFree", "Cached"):
             found[name] = int(rest.split()[0]) * 1024
-    return found.get("MemAvailable", 0), found.get("MemTotal", 0)
+    return found
 
 
 def free_ports(address: str, port: int) -> Optional[int]:
@@ -127,6 +137,15 @@ def _stat() -> Dict[str, float]:
             found[words[0]] = float(words[1])
         elif words[0] == "processes":
             found["forks"] = float(words[1])
+    return found
+
+
+def _vmstat() -> Dict[str, float]:
+    found = {}
+    for line in _lines("/proc/vmstat"):
+        name, _, count = line.partition(" ")
+        if name in _VMSTAT:
+            found["vm." + name] = float(count)
     return found
 
 

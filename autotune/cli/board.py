@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from autotune.cli.output import JsonOption, examples, print_json, print_page
+from autotune.cli.output import JsonOption, examples, print_json, print_page, say
 from autotune.cli.places import complete_study_file, study_file
 
 if TYPE_CHECKING:
+    from autotune.experiment.study import Study
     from autotune.report.page import Page
     from autotune.runner.doctor import Examination
 
@@ -24,6 +26,14 @@ OptionalStudyFile: TypeAlias = Annotated[
         autocompletion=complete_study_file,
     ),
 ]
+ReportOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Measure stock on every workload and write the board's baseline into this new Markdown file.",
+    ),
+]
 BoardOption: TypeAlias = Annotated[
     str, typer.Option("--board", metavar="BOARD", help="Which board to restore.")
 ]
@@ -35,7 +45,10 @@ def add_commands(app: typer.Typer) -> None:
         "doctor",
         rich_help_panel=panel,
         epilog=examples(
-            "autotune doctor", "autotune doctor studies/quickstart.toml", "autotune doctor --json"
+            "autotune doctor",
+            "autotune doctor studies/quickstart.toml",
+            "autotune doctor --json",
+            "autotune doctor quickstart --report baseline.md",
         ),
     )(doctor)
     app.command(
@@ -43,15 +56,22 @@ def add_commands(app: typer.Typer) -> None:
     )(restore)
 
 
-def doctor(study: OptionalStudyFile = _USUAL_STUDY, *, json: JsonOption = False) -> None:
+def doctor(
+    study: OptionalStudyFile = _USUAL_STUDY, *, report: ReportOption = None, json: JsonOption = False
+) -> None:
     """Say what can be tuned here, and what a night lacks.
 
     What this board is, which parameters of the space can be tuned on it, which not and why, what a night needs, each
-    with the next command. Changes nothing.
+    with the next command. Changes nothing; with --report it measures stock, which takes the board for some minutes,
+    and puts it back.
     """
     from autotune.runner.doctor import examine
 
-    found = examine(study_file(study))
+    question = study_file(study)
+    if report is not None:
+        _report(question, report, json=json)
+        return
+    found = examine(question)
     if not json:
         print_page(_page(found, study))
         return
@@ -74,6 +94,32 @@ def doctor(study: OptionalStudyFile = _USUAL_STUDY, *, json: JsonOption = False)
                 for one in found.needs
             ],
             "ready": all(one.ok for one in found.needs if one.fatal),
+        }
+    )
+
+
+def _report(study: Study, file: Path, *, json: bool) -> None:
+    from autotune.runner.baseline_report import baseline_report
+
+    baseline = baseline_report(study, file, say=say)
+    if not json:
+        print(f"The board is as it was; its baseline is in {file}.")
+        return
+    print_json(
+        {
+            "study": study.name,
+            "report": str(file),
+            "workloads": {
+                name: [
+                    {
+                        "requests_per_s": None if run.measurement is None else run.measurement.requests_per_s,
+                        "latency_p99_s": None if run.measurement is None else run.measurement.latency_p99_s,
+                        "reason": run.reason,
+                    }
+                    for run in runs
+                ]
+                for name, runs in baseline.runs.items()
+            },
         }
     )
 
