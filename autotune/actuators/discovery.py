@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.actuators import sysctl, thp
+from autotune.actuators import fpm, sysctl, thp
 from autotune.actuators.managed_site import ManagedSite
 from autotune.actuators.site import Site
 from autotune.actuators.target import Sight, Target
@@ -77,6 +77,7 @@ def paths_to_read(settings: Sequence[Setting], study: Study) -> tuple[str, ...]:
     if isinstance(study.server, ManagedNginx):
         base = study.server.base
         paths += [base, posixpath.join(posixpath.dirname(base), "modules-enabled/*")]
+        paths += (fpm.POOLS, *fpm.INIS) if study.server.has_php else ()
     paths.append(ONLINE_CPUS)
     return tuple(dict.fromkeys(paths))
 

@@ -96,7 +96,7 @@ class Fpm:
         program = facts.programs.get("php-fpm")
         if program is None or not program.path:
             raise BoardUnfit(
-                "there is no php-fpm on this board, and the study serves PHP", hint="apt-get install php-fpm"
+                "there is no php-fpm on this board, and the study serves PHP: apt-get install php-fpm"
             )
         found = re.search(r"PHP (\d+)\.(\d+)", program.version)
         if found is None:

@@ -15,7 +15,7 @@ from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.bench import AskSampler
 from autotune.experiment.events import Doubt, Event, NightBegun
-from autotune.experiment.study import Study
+from autotune.experiment.study import ManagedNginx, Study
 from autotune.runner.live_bench import now_text
 from autotune.runner.sequence import apply_sequence
 from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, after_a_lost_line, refuse_kept, restore
@@ -62,6 +62,7 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
     return (
         _tool("nginx", facts.nginx),
         _tool("wrk", facts.wrk),
+        *_php(facts, study),
         Need(
             what="root",
             ok=facts.uid == 0,
@@ -99,6 +100,13 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
             blurs=True,
         ),
     )
+
+
+def _php(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
+    if not isinstance(study.server, ManagedNginx) or not study.server.has_php:
+        return ()
+    found = facts.programs.get("php-fpm")
+    return (_tool("php-fpm", found if found and found.path else None),)
 
 
 def _tool(name: str, program: Program | None) -> Need:

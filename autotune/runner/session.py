@@ -56,10 +56,49 @@ def facts_for(facts: BoardFacts, placement: CpuPlacement, study: Study) -> dict[
 
 
 def served_bytes(file: ServedFile) -> bytes:
-    """The file's content: incompressible, and the same on every board (SHA-256 of path and block number)."""
+    """The file's content, made from its path alone and so the same on every board.
+
+    Incompressible (SHA-256 of path and block number); of a .php file the script, whose answer has `size_bytes`.
+    """
+    if file.is_php:
+        return _php_script(file)
     blocks = range(-(-file.size_bytes // 32))
     stream = b"".join(hashlib.sha256(f"{file.path}:{block}".encode()).digest() for block in blocks)
     return stream[: file.size_bytes]
+
+
+def _php_script(file: ServedFile) -> bytes:
+    """A page as sites make them: rows put together, sorted, escaped, printed one by one; the same bytes every time.
+
+    It says its length, for nginx would send chunks otherwise, and their number depends on how the pieces arrive.
+    """
+    name = file.path.replace("\\", "").replace("'", "")
+    rows = max(20, file.size_bytes // 90)
+    return f"""<?php
+$name = '{name}';
+$size = {file.size_bytes};
+$items = [];
+for ($i = 0; $i < {rows}; $i++) {{
+    $hash = md5("$name:$i");
+    $items[] = ['code' => $hash, 'title' => ucfirst(strtr(substr($hash, 0, 12), '0123456789', 'aeioulnrst')) . ' & Co.',
+        'price' => hexdec(substr($hash, 0, 5)) / 100];
+}}
+usort($items, fn ($a, $b) => $a['price'] <=> $b['price'] ?: strcmp($a['code'], $b['code']));
+$pieces = ["<!DOCTYPE html>\n<title>$name</title>\n<table>\n"];
+foreach ($items as $item) {{
+    $pieces[] = sprintf("<tr><td>%s</td><td>%s</td><td>%.2f</td></tr>\n",
+        $item['code'], htmlspecialchars($item['title']), $item['price']);
+}}
+$pieces[] = "</table>\n";
+$left = $size;
+header("Content-Length: $size");
+foreach ($pieces as $piece) {{
+    $piece = substr($piece, 0, $left);
+    $left -= strlen($piece);
+    echo $piece;
+}}
+echo str_repeat(' ', $left);
+""".encode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
