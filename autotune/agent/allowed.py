@@ -95,7 +95,7 @@ _WRITABLE = re.compile(
 _READABLE = re.compile(
     r"/proc/sys/(net/core|net/ipv4|vm|fs)/[A-Za-z0-9_/-]+"
     r"|/proc/sys/kernel/(random/boot_id|osrelease|hostname|sched_[a-z_]+|numa_balancing|pid_max)"
-    r"|/proc/(cpuinfo|meminfo|loadavg|stat|uptime|version|interrupts|softirqs|swaps|net/(softnet_stat|netstat|snmp|sockstat|route))"
+    r"|/proc/(cpuinfo|cmdline|meminfo|loadavg|stat|uptime|version|interrupts|softirqs|swaps|net/(softnet_stat|netstat|snmp|sockstat|route))"
     r"|/proc/device-tree/model|/sys/firmware/devicetree/base/model"
     r"|/sys/kernel/mm/transparent_hugepage/[A-Za-z0-9_/-]+"
     r"|/sys/(devices|class/(net|thermal|devfreq|hwmon)|block)/[A-Za-z0-9_.:,@/-]+"
