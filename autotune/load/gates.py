@@ -349,7 +349,7 @@ def _doubts(seen: LoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
         doubts.append(
             Doubt(
                 code="error log",
-                text=f"nginx wrote {len(lines)} line(s) to its error log under load, the first: {lines[0][:200]}",
+                text=f"the server wrote {len(lines)} line(s) to its error log under load, the first: {lines[0][:200]}",
                 next="The run passed every gate; read the line before you ship this configuration.",
             )
         )
