@@ -194,6 +194,8 @@ VALUES: dict[str, Value] = {
     "listen.backlog": 4_096,
     "opcache.max_accelerated_files": 4_000,
     "opcache.memory_consumption": 32 << 20,
+    "opcache.jit_buffer_size": 2 << 20,
+    "opcache.interned_strings_buffer": 4 << 20,
     "fastcgi_buffers.size": 8_192,
     "fastcgi_buffer_size": 8_192,
     "fastcgi_busy_buffers_size": 12_288,
@@ -206,7 +208,7 @@ def another(setting: Setting) -> Value:
         return not stock
     if setting.choices:
         return next(one for one in setting.choices if one != stock)
-    return VALUES.get(setting.key, (2 << 20) if setting.kind is Kind.SIZE else 7)
+    return VALUES.get(setting.key, (1 << 20) if setting.kind is Kind.SIZE else 7)
 
 
 BESIDE: dict[str, Value] = {"fpm:max_children": 64}
