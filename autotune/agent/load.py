@@ -6,13 +6,15 @@ import math
 import os
 import random
 import signal
+import socket
 import time
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Set, Tuple
 
-from autotune.agent import counters, processes, sockets
+from autotune.agent import counters, mounts, processes, sockets
+from autotune.agent.faults import Fault
 from autotune.agent.line import Line
 from autotune.agent.nginx import Server
-from autotune.agent.orders import Load
+from autotune.agent.orders import Load, is_address
 from autotune.agent.protocol import LoadReply, Run
 from autotune.agent.wrk_report import REPORT_LUA
 
@@ -21,6 +23,7 @@ _LOOKS, _BETWEEN_LOOKS_S = 10, 0.005
 _ANSWER_EXTRA_S, _END_EXTRA_S = 5, 15
 # So long that a thread's place in it is its own, and short enough for every thread to read it in no time.
 _LIST_LENGTH = 1000
+_NAME_CACHE = "/run/nscd"
 _NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu_s": 0.0, "timed_out": False}
 
 
@@ -38,6 +41,41 @@ def request_list(targets: Sequence[Tuple[str, int]], seed: int) -> List[str]:
         order.shuffle(block)
         found += block
     return found
+
+
+def _names(order: Load, run_dir: str) -> Callable[[], None]:
+    """What wrk's child does for a host that is a name: it looks names up itself, and is to find `address`.
+
+    Raises Fault when the name leads elsewhere and we may not change what wrk sees.
+    """
+    if is_address(order.host):
+        return lambda: None
+    if os.geteuid() != 0:
+        if _leads_to(order.host) == {order.address}:
+            return lambda: None
+        raise Fault(
+            "not permitted", f"only root can make {order.host} lead to {order.address}", "run as root"
+        )
+    shown = []
+    for name, text in (
+        ("hosts", f"127.0.0.1 localhost\n{order.address} {order.host}\n"),
+        ("nsswitch.conf", "hosts: files\n"),
+    ):
+        if os.path.exists("/etc/" + name):
+            _write(f"{run_dir}/{name}", text)
+            shown.append((f"{run_dir}/{name}", "/etc/" + name))
+    if os.path.isdir(_NAME_CACHE):  # nscd is asked before any file
+        os.makedirs(run_dir + "/nobody", exist_ok=True)
+        shown.append((run_dir + "/nobody", _NAME_CACHE))
+    return mounts.private(shown)
+
+
+def _leads_to(host: str) -> Set[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {str(one[4][0]) for one in found}
 
 
 def _write(path: str, text: str) -> None:
@@ -97,6 +135,7 @@ class _Generator:
         self._order = order
         self._line = line
         self._record = record
+        self._see = _names(order, os.path.dirname(script))
         self._list = ""
         if len(order.targets) > 1:
             self._list = os.path.dirname(script) + "/requests"
@@ -116,6 +155,7 @@ class _Generator:
                 stdout=out_write,
                 stderr=error_write,
                 record=self._record,
+                prepare=self._see,
             )
         except BaseException:
             os.close(out_read)

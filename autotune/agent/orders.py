@@ -222,14 +222,15 @@ def _load_urls(body: Dict[str, Any]) -> Tuple["re.Match[str]", Tuple[Tuple[str, 
 def _address(body: Dict[str, Any], host: str) -> str:
     """Where the host is; one that is an address itself is nowhere else."""
     text = _text(body, "address", 45)
-    if not _is_address(text):
+    if not is_address(text):
         raise _wrong(f"{text!r} is not an IP address")
-    if _is_address(host) and host != text:
+    if is_address(host) and host != text:
         raise _wrong(f"{host} is not at {text}")
     return text
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and not a name."""
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
     except (OSError, ValueError):

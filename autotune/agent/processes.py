@@ -127,8 +127,10 @@ def spawn(
     stdout: int,
     stderr: int,
     record: Callable[[int, int], None],
+    prepare: Callable[[], None] = lambda: None,
 ) -> Child:
-    """Starts a program in a session of its own. `record` gets its pid and start time before the program runs.
+    """Starts a program in a session of its own. `record` gets its pid and start time before the program runs;
+    `prepare` is done in the child right before it does.
 
     The child waits for `record` to have returned; if the agent dies first, the child ends instead of running on
     unrecorded. Nothing but the three standard streams is inherited.
@@ -136,7 +138,7 @@ def spawn(
     go_read, go_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(argv, cpus, stdout, stderr, go_read, go_write)
+        _become(argv, cpus, stdout, stderr, go_read, go_write, prepare)
     os.close(go_read)
     try:
         stat = read_stat(pid)
@@ -153,7 +155,13 @@ def spawn(
 
 
 def _become(
-    argv: Sequence[str], cpus: Sequence[int], stdout: int, stderr: int, go_read: int, go_write: int
+    argv: Sequence[str],
+    cpus: Sequence[int],
+    stdout: int,
+    stderr: int,
+    go_read: int,
+    go_write: int,
+    prepare: Callable[[], None],
 ) -> None:
     """In the child: never returns."""
     try:
@@ -168,6 +176,7 @@ def _become(
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         if os.read(go_read, 1):
+            prepare()
             os.execve(argv[0], list(argv), {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
     except BaseException as problem:
         os.write(2, f"{argv[0]}: {problem}\n".encode("utf-8", "replace"))

@@ -15,9 +15,11 @@ from autotune.agent.faults import Fault
 from autotune.agent.load import request_list
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import Begun, Listener, LoadOrder, LoadUrl, PutFile, ServerOrder, UrlTruth
+from autotune.errors import AutotuneError
 from autotune.experiment.study import Url, Workload
 from autotune.load.gates import Answer, judge
 from autotune.load.wrk import load_order, new_marker, shares
+from conftest import NOBODY
 
 if TYPE_CHECKING:
     from autotune.board.connection import Connection
@@ -199,3 +201,37 @@ def test_a_mix_in_which_one_url_answers_with_less_is_noticed(begun: tuple[Connec
     cut = (answers[0], replace(answers[1], wire_bytes=60_000))
     assert judge(seen, order, answers=cut).gate == "bytes per request off"
     assert judge(seen, order, answers=(answers[0], replace(cut[1], loose=True))).reason == ""
+
+
+@pytest.mark.real
+def test_a_name_leads_to_the_tested_server_for_wrk_alone(
+    begun: tuple[Connection, Begun], board_namespace: BoardNamespace
+) -> None:
+    connection, night = begun
+    order, answers = loaded(connection, night, Url(target=SMALL, weight=70), Url(target=LARGE, weight=30))
+    name = "shop.example.invalid"
+    hosts = board_namespace.read("/etc/hosts")
+    named = replace(order, urls=tuple(replace(url, url=url.url.replace(ADDRESS, name)) for url in order.urls))
+    seen = connection.load(named)
+    assert judge(seen, named, answers=answers).reason == ""
+    log = board_namespace.read(f"{night.log_dir}/access.log").splitlines()
+    assert {line.partition(" ")[0] for line in log[2:]} == {name}
+    assert board_namespace.read("/etc/hosts") == hosts
+    assert board_namespace.run("getent", "hosts", name).returncode != 0
+
+
+@pytest.mark.real
+def test_without_root_a_name_must_lead_there_by_itself(
+    board_namespace: BoardNamespace, real_nginx: str, real_wrk: str
+) -> None:
+    del real_nginx, real_wrk
+    connection = board_namespace.connect(uid=NOBODY)
+    small = tuple(
+        PutFile(name=name.lstrip("/"), content_base64=base64.b64encode(b"x" * size).decode())
+        for name, size in ((SMALL, 1000), (LARGE, 50_000))
+    )
+    night = connection.begin(study="mix", night=1, holder="test", lease_s=30, files=small)
+    order, _ = loaded(connection, night, Url(target=SMALL))
+    named = replace(order, urls=(LoadUrl(url=order.urls[0].url.replace(ADDRESS, "a.example.invalid")),))
+    with pytest.raises(AutotuneError, match="only root can make"):
+        connection.load(named)
