@@ -85,4 +85,4 @@ def this_machine(study: Study = PHP_STUDY) -> tuple[Discovery, BoardFacts]:
     }
     online = "/sys/devices/system/cpu/online"
     seen[online] = Reading(text=Path(online).read_text(encoding="ascii"), error="", writable=False)
-    return discover(SETTINGS, seen, board, study), board
+    return discover((*SETTINGS, CATALOGUE["nginx:worker_processes"]), seen, board, study), board
