@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from autotune.cli.night import HoursOption, UntilOption
+from autotune.cli.night_options import HoursOption, UntilOption
 from autotune.cli.output import JsonOption, examples, print_json, print_page
 from autotune.cli.places import StudyFile, complete_space_file, definition_path, study_file
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from autotune.cli.night_options import NightOptions, with_night_options
 from autotune.cli.output import Json, JsonOption, examples, print_json, print_page, say
 from autotune.cli.places import (
     StorageOption,
@@ -23,38 +25,34 @@ from autotune.cli.places import (
 if TYPE_CHECKING:
     from autotune.cli.progress import Screen
     from autotune.experiment.study import Study
-    from autotune.runner.night import NightResult
+    from autotune.runner.nights import NightResult
     from autotune.storage.store import Store
 
-UntilOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--until",
-        metavar="HH:MM",
-        help="Local time at which the board must be free and restored (the next such).",
-    ),
-]
-HoursOption: TypeAlias = Annotated[
-    float | None, typer.Option("--hours", metavar="H", help="The same, as a length from now.")
-]
+Purpose: TypeAlias = Literal["tune", "baseline"]
 TrialsOption: TypeAlias = Annotated[
     int | None,
     typer.Option("--trials", metavar="N", min=1, help="At most this many candidates in this night."),
 ]
-DetachOption: TypeAlias = Annotated[
-    bool,
-    typer.Option("--detach", help="Go on without this terminal; prints how to watch and stop the night."),
+RoundsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--rounds", metavar="N", min=1, max=300, help="Measure each hand-tuned step this often."),
 ]
-NewNightOption: TypeAlias = Annotated[
-    bool, typer.Option("--new-night", help="Hold another night of a study whose last night is complete.")
-]
-DetachedOption: TypeAlias = Annotated[bool, typer.Option("--detached", hidden=True)]
+PurposeOption: TypeAlias = Annotated[str, typer.Option("--purpose", hidden=True)]
 WaitOption: TypeAlias = Annotated[
     float,
     typer.Option(
         "--wait", metavar="SECONDS", min=0, help="How long to wait for the night to end and restore."
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What one command asks beside the options that all of them share."""
+
+    trials: int | None = None
+    rounds: int | None = None
+    purpose: Purpose | None = None
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -75,113 +73,84 @@ def add_commands(app: typer.Typer) -> None:
         epilog=examples("autotune resume quickstart", "autotune resume localhost --until 07:00 --detach"),
     )(resume)
     app.command(
+        "baseline",
+        rich_help_panel=panel,
+        epilog=examples(
+            "autotune baseline quickstart", "autotune baseline studies/localhost.toml --rounds 12 --hours 1"
+        ),
+    )(baseline)
+    app.command(
         "stop",
         rich_help_panel=panel,
         epilog=examples("autotune stop quickstart", "autotune stop localhost --wait 0"),
     )(stop)
 
 
-def run(
-    study: StudyFile,
-    *,
-    until: UntilOption = None,
-    hours: HoursOption = None,
-    trials: TrialsOption = None,
-    storage: StorageOption = "",
-    new_night: NewNightOption = False,
-    detach: DetachOption = False,
-    detached: DetachedOption = False,
-    json: JsonOption = False,
-) -> None:
+@with_night_options
+def run(options: NightOptions, study: StudyFile, *, trials: TrialsOption = None) -> None:
     """Run a study's night; the same command again resumes.
 
     Everything measured is stored at once. Ctrl-C stops after the sample in hand and restores the board.
     At the end the comparison is printed.
     """
-    from autotune.storage.store import Store
-
-    question = study_file(study)
-    with Store.open(storage_url(storage)) as store:
-        store.enter(question)
-        _night(
-            store,
-            question,
-            until,
-            hours,
-            trials,
-            json=json,
-            detach=detach,
-            detached=detached,
-            new_night=new_night,
-        )
+    _enter(options, study, Wishes(trials=trials, purpose="tune"))
 
 
+@with_night_options
+def baseline(options: NightOptions, study: StudyFile, *, rounds: RoundsOption = None) -> None:
+    """Measure the hand-tuned steps alone: stock, and each step on top of those before it.
+
+    No search and no finals; a later `autotune run` of the same study tunes. The same command again resumes.
+    """
+    _enter(options, study, Wishes(rounds=rounds, purpose="baseline"))
+
+
+@with_night_options
 def resume(
+    options: NightOptions,
     name: StudyName,
     *,
-    until: UntilOption = None,
-    hours: HoursOption = None,
     trials: TrialsOption = None,
-    storage: StorageOption = "",
-    new_night: NewNightOption = False,
-    detach: DetachOption = False,
-    detached: DetachedOption = False,
-    json: JsonOption = False,
+    rounds: RoundsOption = None,
+    purpose: PurposeOption = "",
 ) -> None:
     """Go on with a study from the database alone."""
-    with open_store(storage, read_only=False) as store:
-        _night(
-            store,
-            store.study(name),
-            until,
-            hours,
-            trials,
-            json=json,
-            detach=detach,
-            detached=detached,
-            new_night=new_night,
-        )
+    asked: Purpose | None = "tune" if purpose == "tune" else "baseline" if purpose == "baseline" else None
+    with open_store(options.storage, read_only=False) as store:
+        _night(store, store.study(name), options, Wishes(trials=trials, rounds=rounds, purpose=asked))
 
 
-def _night(
-    store: Store,
-    study: Study,
-    until: str | None,
-    hours: float | None,
-    trials: int | None,
-    *,
-    json: bool,
-    detach: bool,
-    detached: bool,
-    new_night: bool,
-) -> None:
+def _enter(options: NightOptions, file: str, wishes: Wishes) -> None:
+    from autotune.storage.store import Store
+
+    question = study_file(file)
+    with Store.open(storage_url(options.storage)) as store:
+        store.enter(question)
+        _night(store, question, options, wishes)
+
+
+def _night(store: Store, study: Study, options: NightOptions, wishes: Wishes) -> None:
     from autotune.cli.deadline import deadline
 
     now = datetime.now().astimezone()
     # Without either option the night keeps the deadline it began with, or takes the study's own hours.
-    end = deadline(until, hours, now)
-    if detach:
-        _detach(store, study, end, trials, json=json, new_night=new_night)
+    end = deadline(options.until, options.hours, now)
+    if options.detach:
+        _detach(store, study, end, options, wishes)
         return
-    result = _watched_night(store, study, end, trials, json=json, detached=detached, new_night=new_night)
-    _tell(store, study, result, json=json)
+    result = _watched_night(store, study, end, options, wishes)
+    _tell(store, study, result, json=options.json)
 
 
 def _watched_night(
-    store: Store,
-    study: Study,
-    end: datetime | None,
-    trials: int | None,
-    *,
-    json: bool,
-    detached: bool,
-    new_night: bool,
+    store: Store, study: Study, end: datetime | None, options: NightOptions, wishes: Wishes
 ) -> NightResult:
     from autotune.cli.progress import watching
     from autotune.runner.night import run_night
     from autotune.runner.notices import Said
 
-    screen: Screen = "nothing" if detached else "panel" if sys.stdout.isatty() and not json else "lines"
+    panel = sys.stdout.isatty() and not options.json
+    screen: Screen = "nothing" if options.detached else "panel" if panel else "lines"
     log = log_path(store, study.name)
     with watching(log, screen) as watcher:
         watcher(Said(level="info", text=f"study {study.name}, storage {store.shown}, log {log}"))
@@ -192,14 +161,14 @@ def _watched_night(
             store,
             watcher=watcher,
             deadline_s=None if end is None else end.timestamp(),
-            trials=trials,
-            new_night=new_night,
+            trials=wishes.trials,
+            rounds=wishes.rounds,
+            new_night=options.new_night,
+            purpose=wishes.purpose,
         )
 
 
-def _detach(
-    store: Store, study: Study, end: datetime | None, trials: int | None, *, json: bool, new_night: bool
-) -> None:
+def _detach(store: Store, study: Study, end: datetime | None, options: NightOptions, wishes: Wishes) -> None:
     from autotune.cli.detached import start_detached
     from autotune.errors import BoardBusy
     from autotune.runner.sittings import is_alive
@@ -214,12 +183,13 @@ def _detach(
     arguments = ["resume", study.name, "--detached"]
     if end is not None:
         arguments += ["--until", end.isoformat()]
-    if new_night:
+    if options.new_night:
         arguments.append("--new-night")
-    if trials is not None:
-        arguments += ["--trials", str(trials)]
+    for name, value in (("trials", wishes.trials), ("rounds", wishes.rounds), ("purpose", wishes.purpose)):
+        if value is not None:
+            arguments += [f"--{name}", str(value)]
     pid = start_detached(arguments, log, storage=store.url)
-    if json:
+    if options.json:
         print_json({"study": study.name, "pid": pid, "log": str(log), "storage": store.shown})
         return
     print(f"The night of {study.name} goes on as process {pid}; this terminal is free.")
@@ -248,7 +218,7 @@ def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> Non
             "comparison": comparison_json(study, log, comparison),
         }
         print_json(document)
-    elif any(arm.n for arm in comparison.arms):
+    elif any(arm.n for arm in comparison.arms) or any(step.n for step in comparison.steps):
         print_page(comparison_page(study, log, comparison))
     if result.outcome in ("refused", "systemic failure"):
         raise BoardUnfit(
@@ -256,9 +226,7 @@ def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> Non
             hint=f"The board is restored and everything measured is kept: autotune show {name}, autotune doctor.",
         )
     if result.outcome == "already complete":
-        say(
-            f"{name} was already complete; nothing was measured. Another night: autotune resume {name} --new-night"
-        )
+        say(f"{name} was already complete; nothing was measured. Another: the same command with --new-night")
     if result.outcome == "stopped":
         say(
             f"stopped: {result.reason or 'as asked'}. The board is restored. Go on with: autotune resume {name}"

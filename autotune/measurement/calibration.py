@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autotune.experiment.events import Event, Stage
+from autotune.experiment.events import Event, Plan, Stage
 from autotune.measurement.intervals import Interval, trimmed_interval
 from autotune.measurement.logbook import Logbook, log_rate, read_log, seconds_of
 from autotune.measurement.planning import smallest_visible_difference
@@ -71,13 +71,18 @@ def calibration_of(book: Logbook, night: int) -> Calibration | None:
         paired_cv=paired_cv,
         relative_range=max(ratios) - min(ratios),
         drift_per_hour=_drift_per_hour(book, night),
-        smallest_visible_difference=smallest_visible_difference(sigma, plan.finals_rounds),
+        smallest_visible_difference=smallest_visible_difference(sigma, _rounds_that_answer(plan)),
         ratio=math.exp(strict.center) if judged else 1.0,
         low=math.exp(strict.low) if math.isfinite(strict.low) else None,
         high=math.exp(strict.high) if math.isfinite(strict.high) else None,
         verdict="biased" if strict.excludes_zero else noisy,
         false_alarm=trimmed_interval(judged).excludes_zero,
     )
+
+
+def _rounds_that_answer(plan: Plan) -> int:
+    """Those of the finals; of a baseline night, which has none, those of the steps (figured for 6 where they are fewer)."""
+    return plan.finals_rounds or max(plan.series_rounds, 6)
 
 
 def pair_differences(book: Logbook, night: int) -> dict[int, float]:

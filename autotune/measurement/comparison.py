@@ -9,8 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from autotune.experiment.events import Doubt, Event, Failure, Sample, Stage
+from autotune.experiment.events import Doubt, Event, Failure, Measurement, Sample, Stage
 from autotune.experiment.study import Study
+from autotune.measurement.by_workload import (
+    GoalResult,
+    WorkloadComparison,
+    geometric_mean,
+    goal_results,
+    latency_p99_s,
+    workload_comparisons,
+)
 from autotune.measurement.calibration import Calibration, calibration_of
 from autotune.measurement.doubts import comparison_doubts
 from autotune.measurement.intervals import Interval, trimmed_interval
@@ -29,6 +37,7 @@ PAIRS = (("automatic", "hand-tuned"), ("automatic", "stock"), ("hand-tuned", "st
 class ArmSummary:
     """One arm over the finals. Medians; `worst` run, 10th percentile and (max - min) / mean beside them.
 
+    With several workloads every figure is made of weighted geometric means over them, one per sample.
     Numbers are nan while `n` is 0. `configuration` is what was asked for, `effective` what was in force
     where that differs from stock. `trial` is the automatic one's number.
     """
@@ -113,6 +122,9 @@ class Comparison:
     calibration: Calibration | None
     excluded: tuple[Excluded, ...]
     doubts: tuple[Doubt, ...]
+    workloads: tuple[WorkloadComparison, ...] = ()
+    goals: tuple[GoalResult, ...] = ()
+    purpose: Literal["tune", "baseline"] = "tune"
 
     def arm(self, name: str) -> ArmSummary | None:
         return next((one for one in self.arms if one.name == name), None)
@@ -142,9 +154,11 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
     seen = calibration_of(book, asked)
     finals = _final_samples(book, asked)
     arms = tuple(
-        _arm(book, asked, who, configuration, finals, seen) for who, configuration in _arms(book, asked)
+        _arm(study, book, asked, who, configuration, finals, seen)
+        for who, configuration in _arms(book, asked)
     )
     pairs = _pairs(finals, arms, seen)
+    names = [arm.name for arm in arms]
     ended = book.ended.get(asked)
     return Comparison(
         study=study.name,
@@ -158,6 +172,9 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         doubts=comparison_doubts(
             study, book, asked, unstable=tuple(arm.name for arm in arms if arm.unstable)
         ),
+        workloads=workload_comparisons(study, finals, names, PAIRS) if finals else (),
+        goals=goal_results(study, finals, names) if finals else (),
+        purpose=book.begun[asked].purpose,
     )
 
 
@@ -167,6 +184,8 @@ def _night(book: Logbook) -> int:
 
 
 def _arms(book: Logbook, night: int) -> list[tuple[str, Configuration]]:
+    if book.begun[night].purpose == "baseline":
+        return []
     return [(one.arm.text, one.configuration) for one in final_arms(book, night)]
 
 
@@ -180,6 +199,7 @@ def _final_samples(book: Logbook, night: int) -> dict[int, dict[str, Sample]]:
 
 
 def _arm(
+    study: Study,
     book: Logbook,
     night: int,
     name: str,
@@ -216,11 +236,17 @@ def _arm(
         relative_range=spread,
         configuration=configuration,
         effective=samples[-1].effective,
-        latency_p99_s=float(np.median([one.main.latency_p99_s for one in samples])),
-        requests_per_server_cpu_s=float(np.median([one.main.requests_per_server_cpu_s for one in samples])),
+        latency_p99_s=float(np.median([geometric_mean(study, one, latency_p99_s) for one in samples])),
+        requests_per_server_cpu_s=float(
+            np.median([geometric_mean(study, one, _per_server_cpu_s) for one in samples])
+        ),
         unstable=len(samples) > 1 and spread >= limit,
         trial=trial,
     )
+
+
+def _per_server_cpu_s(run: Measurement) -> float:
+    return run.requests_per_server_cpu_s
 
 
 def _pairs(

@@ -76,6 +76,15 @@ def _how_far_it_came(book: Logbook, night: int) -> list[Doubt]:
     elif ended.outcome != "complete":
         why = f": {ended.reason}" if ended.reason else ""
         doubts.append(Doubt(code=ended.outcome, text=f"night {night} was not completed{why}", next=again))
+    if book.begun[night].purpose == "baseline":
+        doubts.append(
+            Doubt(
+                code="baseline",
+                text=f"night {night} measured the hand-tuned steps alone, so it has no headline",
+                next="autotune run holds a night that tunes",
+            )
+        )
+        return doubts
     places = {
         place: slot for place, slot in book.slots.items() if place[0] == night and place[1] is Stage.FINALS
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scipy.special import bdtr, ndtri, stdtrit
 
 from autotune.experiment.events import Event, Plan, Stage
-from autotune.experiment.study import Study
+from autotune.experiment.study import Budget, Study
 from autotune.measurement.intervals import sign_rank
 from autotune.measurement.logbook import Logbook, read_log, seconds_of
 from autotune.measurement.search_stage import trials_begun, unmeasured
@@ -111,10 +111,12 @@ def plan_night(
     deadline_s: float | None,
     sample_s: float,
     trials: int | None = None,
+    rounds: int | None = None,
 ) -> Plan:
     """The night's shares, planned backwards from the deadline: finals first, the search gets what is left.
 
-    `now_s` and `deadline_s` are of one clock. `trials` overrides the number of candidates. Without a deadline the
+    `now_s` and `deadline_s` are of one clock. `trials` overrides the number of candidates, `rounds` those of the series
+    of a baseline night, which has calibration and series alone. Without a deadline the
     budget's hours count from now; without those the budget's numbers are taken as they are.
     """
     book = read_log(log)
@@ -123,6 +125,8 @@ def plan_night(
         plan = plan.model_copy(update={"candidates": trials})
     if deadline_s is None and study.budget.hours is not None:
         deadline_s = now_s + study.budget.hours * 3600
+    if book.night in book.begun and book.tonight.purpose == "baseline":
+        return _baseline(study, book, plan, rounds, None if deadline_s is None else deadline_s - now_s)
     if deadline_s is None:
         return plan.model_copy(update={"reason": "as the study's budget says; no deadline"})
     affordable = int((deadline_s - now_s) * (1 - RESERVE) / sample_s)
@@ -140,6 +144,23 @@ def plan_night(
     candidates = max(min(room, wanted) if wanted is not None else room, 1)
     plan = plan.model_copy(update={"candidates": min(candidates, 10_000)})
     return plan.model_copy(update={"reason": _plan_reason(study, book, plan, deadline_s - now_s, cuts)})
+
+
+def _baseline(study: Study, book: Logbook, plan: Plan, rounds: int | None, left_s: float | None) -> Plan:
+    """The hand-tuned steps alone: as many rounds as asked for, or as the deadline leaves room for; at least one."""
+    wanted = rounds or study.budget.series_rounds or Budget().series_rounds
+    nothing = {"candidates": 0, "finalists": 0, "finalist_pairs": 0, "finals_rounds": 0}
+    plan = plan.model_copy(update={**nothing, "series_rounds": wanted})
+    reason = f"the hand-tuned steps alone, {wanted} rounds"
+    if left_s is not None:
+        affordable = int(left_s * (1 - RESERVE) / plan.sample_s)
+        _, links = _sizes(study, book)
+        room = (affordable - 2 * plan.calibration_pairs) // links
+        if room < wanted:
+            short = max(room, 1)
+            plan = plan.model_copy(update={"series_rounds": short})
+            reason = f"the hand-tuned steps alone, {short} of {wanted} rounds: no time for more"
+    return plan.model_copy(update={"reason": reason})
 
 
 def shortened(
@@ -267,6 +288,10 @@ def _remaining(study: Study, book: Logbook, plan: Plan) -> int:
     for place, slot in book.slots.items():
         if place[0] == night and slot.closed:
             done[place[1]] += 1
+    if book.begun[night].purpose == "baseline":
+        if done[Stage.SERIES]:
+            samples[Stage.CALIBRATION] = 0
+        return sum(max(count - done[stage], 0) for stage, count in samples.items())
     searching = (night, "finalists") not in book.rankings
     begun = trials_begun(book)
     if done[Stage.SEARCH] or not searching:
@@ -285,6 +310,8 @@ def _remaining(study: Study, book: Logbook, plan: Plan) -> int:
 def _givings(book: Logbook, plan: Plan, excess: float) -> list[dict[str, int]]:
     """What a running night can still give up, in order."""
     night = book.night
+    if book.begun[night].purpose == "baseline":
+        return [{"series_rounds": rounds} for rounds in range(plan.series_rounds - 1, 0, -1)]
     givings: list[dict[str, int]] = []
     if (night, "finalists") not in book.rankings:
         per_candidate = 1 + 1 / plan.reference_every

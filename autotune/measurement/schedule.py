@@ -1,6 +1,7 @@
 """What comes next: the pure function that is the night.
 
-Stages follow each other: calibration, search, finalists, finals, series. A stage is over when all its places are
+Stages follow each other: calibration, search, finalists, finals, series; a baseline night has the first and the last
+alone. A stage is over when all its places are
 filled or can't be; calibration, search and finalists are also over for good once a later stage has begun, so a sample
 voided afterwards leaves its pair incomplete instead of turning the night back.
 """
@@ -36,9 +37,11 @@ def next_step(study: Study, log: Sequence[Event]) -> NextStep:
         return _over(ended)
     if night not in book.plans:
         return AskPlan(night=night)
+    first = _stock_failed(book) or _calibration_step(study, book)
+    if book.tonight.purpose == "baseline":
+        return first or _series_step(study, book) or Finished(night=night, outcome="complete")
     return (
-        _stock_failed(book)
-        or _calibration_step(study, book)
+        first
         or search_step(book)
         or _finalists_step(book)
         or _finals_step(study, book)

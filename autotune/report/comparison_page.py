@@ -14,6 +14,13 @@ from autotune.measurement.verdicts import Verdict
 from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
 from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import interval_text, percent_text, rate_text
+from autotune.report.workload_parts import (
+    figure_name,
+    goals_json,
+    goals_table,
+    workload_tables,
+    workloads_json,
+)
 
 _ARMS = ("stock", "hand-tuned", "automatic")
 
@@ -25,8 +32,10 @@ def comparison_page(study: Study, log: Sequence[Event], comparison: Comparison) 
     parts: list[Part] = [
         Paragraph(lines=answer(study, comparison), tone="headline"),
         Paragraph(lines=stamps(study, comparison), tone="warning"),
-        _arms_table(comparison),
+        _arms_table(study, comparison),
         _pairs_table(comparison),
+        *workload_tables(study, comparison),
+        goals_table(comparison),
         _steps_table(comparison),
     ]
     for arm in comparison.arms:
@@ -66,7 +75,9 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
     document: dict[str, Any] = {
         "study": study.name,
         "night": comparison.night,
+        "purpose": comparison.purpose,
         "complete": comparison.complete,
+        "figure": figure_name(study),
         "answer": " ".join(answer(study, comparison)),
     }
     for name in _ARMS:
@@ -77,6 +88,8 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
             texts = {id_: shown(settings, id_, stock[id_]) for id_ in sorted(replaced) if id_ in stock}
         document[_key(name)] = _arm_json(arm, texts, [one.id for one in made if one.changes_service])
     document["pairs"] = [_pair_json(pair) for pair in comparison.pairs]
+    document["workloads"] = workloads_json(comparison)
+    document["goals"] = goals_json(comparison)
     document["steps"] = [
         {
             **_step_json(step),
@@ -93,6 +106,13 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
 
 def answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """The morning's answer: automatic against stock, then against the expert's sequence."""
+    if comparison.purpose == "baseline":
+        return (
+            (
+                f"This night of {study.name} measured the hand-tuned steps alone; there is no automatic configuration"
+                f" yet. Tune with: autotune run STUDY"
+            ),
+        )
     first = comparison.pair("automatic", "stock")
     if first is None or not first.n:
         return (
@@ -143,8 +163,17 @@ def _sentence(pair: PairVerdict) -> str:
             )
 
 
-def _arms_table(comparison: Comparison) -> Table:
-    numbers = ("requests/s", "n", "worst run", "p10", "range", "p99", "per server CPU second")
+def _arms_table(study: Study, comparison: Comparison) -> Table:
+    several = len(study.workloads) > 1
+    numbers = (
+        "mean requests/s" if several else "requests/s",
+        "n",
+        "worst run",
+        "p10",
+        "range",
+        "p99",
+        "per server CPU second",
+    )
     return Table(
         title="Finals: fresh, interleaved samples (medians)",
         columns=("", *numbers),
@@ -163,6 +192,7 @@ def _arms_table(comparison: Comparison) -> Table:
             if arm.n
         ),
         right=frozenset(numbers),
+        note=f"Mean: {figure_name(study)}; latency and CPU likewise." if several else "",
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -22,7 +21,6 @@ from autotune.experiment.events import (
     Plan,
     Proposal,
     Sample,
-    Stage,
     Void,
 )
 from autotune.experiment.study import Study
@@ -31,6 +29,17 @@ from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
 from autotune.measurement.search_stage import GAP_S
 from autotune.runner.live_bench import LiveBench, now_text
+from autotune.runner.nights import (
+    NightResult,
+    Purpose,
+    Wishes,
+    is_complete,
+    last,
+    night_count,
+    open_night,
+    seconds_of,
+    torn_block,
+)
 from autotune.runner.notices import Said, Watcher
 from autotune.runner.preflight import (
     begin_night,
@@ -58,16 +67,6 @@ DATABASE_PATIENCE_S = 120.0
 _FIRST_OVERHEAD_S = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NightResult:
-    """How a sitting ended. `restored` lists what was put back at the end."""
-
-    study: str
-    outcome: Literal["complete", "already complete", "stopped", "refused", "systemic failure"]
-    reason: str
-    restored: tuple[str, ...] = ()
-
-
 def run_night(
     study: Study,
     store: Store,
@@ -75,19 +74,23 @@ def run_night(
     watcher: Watcher,
     deadline_s: float | None = None,
     trials: int | None = None,
+    rounds: int | None = None,
     new_night: bool = False,
+    purpose: Purpose | None = None,
 ) -> NightResult:
     """Runs or resumes the study's night on its board, and puts the board back whatever happens.
 
     `deadline_s`: seconds since the epoch. `trials` caps this night's candidates. `new_night`: begin another night of a
-    study whose last one is complete. Raises Interrupted after a signal, BoardLeftChanged when something can't be put
+    study whose last one of this `purpose` is complete; None goes on with whatever was begun last. `rounds`: of a
+    baseline's hand-tuned steps. Raises Interrupted after a signal, BoardLeftChanged when something can't be put
     back, and what preflight finds (BoardUnfit, BoardBusy, NotPermitted, LoadGeneratorFailed, StorageError).
     """
     store.enter(study)
     sit_down(store, study.name)
     try:
         with StopRequest(watcher) as stop:
-            return NightShift(study, store, watcher, stop, deadline_s, trials).run(new_night=new_night)
+            wishes = Wishes(deadline_s=deadline_s, trials=trials, rounds=rounds, purpose=purpose)
+            return NightShift(study, store, watcher, stop, wishes).run(new_night=new_night)
     finally:
         # A dead process is told from a living one without it, and it must not hide what ended the night.
         with contextlib.suppress(StorageError):
@@ -114,43 +117,56 @@ class NightShift:
         store: Store,
         watcher: Watcher,
         stop: StopRequest,
-        deadline_s: float | None,
-        trials: int | None,
+        wishes: Wishes,
     ) -> None:
         self._study = study
         self._store = store
         self._watch = watcher
         self._stop = stop
-        self._deadline_s = deadline_s
-        self._trials = trials
+        self._deadline_s = wishes.deadline_s
+        self._trials = wishes.trials
+        self._rounds = wishes.rounds
         self._log: list[Event] = store.log(study.name)
+        begun = last(self._log, NightBegun)
+        self._purpose: Purpose = wishes.purpose or (begun.purpose if begun is not None else "tune")
         self._self_test_doubt: Doubt | None = None
         self._held: Held | None = None
 
     def run(self, *, new_night: bool) -> NightResult:
-        ended = _last(self._log, NightEnded)
-        begun = _last(self._log, NightBegun)
-        over = begun is None or (ended is not None and ended.night == begun.night)
-        if over and ended is not None and ended.outcome == "complete" and not new_night:
-            return self._result("already complete", "all stages of this study's last night are done")
-        if begun is not None and not over:
+        begun = open_night(self._log)
+        if begun is not None and begun.purpose != self._purpose:
+            reason = f"a {self._purpose} night was asked for instead"
+            self._append(NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=reason))
+            begun = None
+        if begun is not None:
             self._resume(begun)
-        if self._open_night() is None and self._deadline_s is None and self._study.budget.hours is not None:
+        elif is_complete(self._log, self._purpose) and not new_night:
+            noun = "baseline" if self._purpose == "baseline" else "night"
+            return self._result("already complete", f"all stages of this study's last {noun} are done")
+        if (
+            open_night(self._log) is None
+            and self._deadline_s is None
+            and self._study.budget.hours is not None
+        ):
             self._deadline_s = time.time() + 3600 * self._study.budget.hours
-        if self._open_night() is None:
+        if open_night(self._log) is None:
             self._say("info", "self-test: does the board restore itself when its agent dies?")
             self._self_test_doubt = self_test(self._study)
         return self._sit()
 
     def _resume(self, begun: NightBegun) -> None:
         """Closes a night that is too old, or notes how long nothing was measured."""
-        away_s = time.time() - _seconds(self._log[-1].at)
+        away_s = time.time() - seconds_of(self._log[-1].at)
         if away_s > NEW_NIGHT_AFTER_S:
             reason = f"nothing was measured for {away_s / 3600:.1f} hours; a new night begins"
             self._append(NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=reason))
             return
-        if self._deadline_s is None and begun.deadline is not None and _seconds(begun.deadline) > time.time():
-            self._deadline_s = _seconds(begun.deadline)
+        if (
+            self._deadline_s is None
+            and begun.deadline is not None
+            and seconds_of(begun.deadline) > time.time()
+        ):
+            self._deadline_s = seconds_of(begun.deadline)
         self._append(Gap(night=begun.night, at=now_text(), seconds=max(0.0, away_s), reason="resumed"))
         if away_s > GAP_S:
             self._void_torn_block(away_s)
@@ -158,21 +174,13 @@ class NightShift:
 
     def _void_torn_block(self, away_s: float) -> None:
         """What was measured of an unfinished pair or round no longer stands beside what is still to come of it."""
-        step = next_step(self._study, self._log)
-        if not isinstance(step, Measure) or step.key.stage is Stage.SEARCH:
-            return
-        voided = {event.key for event in self._log if isinstance(event, Void)}
-        block = (step.key.night, step.key.stage, step.key.block)
-        for event in list(self._log):
-            if isinstance(event, Sample) and event.key not in voided:
-                key = event.key
-                if (key.night, key.stage, key.block) == block:
-                    reason = f"the rest of its round was to be measured {away_s / 60:.0f} minutes later"
-                    self._append(Void(key=key, at=now_text(), reason=reason))
+        reason = f"the rest of its round was to be measured {away_s / 60:.0f} minutes later"
+        for key in torn_block(self._study, self._log):
+            self._append(Void(key=key, at=now_text(), reason=reason))
 
     def _cap_candidates(self, night: int) -> None:
         """`--trials` holds for the night that goes on, too."""
-        plan = _last(self._log, Plan)
+        plan = last(self._log, Plan)
         if self._trials is None or plan is None or plan.night != night or plan.candidates <= self._trials:
             return
         capped = {"candidates": self._trials, "at": now_text(), "reason": f"--trials {self._trials}"}
@@ -190,7 +198,7 @@ class NightShift:
             except _Stopped as stopped:
                 outcome = self._result("stopped", str(stopped))
             except _StockChanged as changed:
-                begun = self._open_night()
+                begun = open_night(self._log)
                 if begun is not None:
                     self._append(
                         NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=str(changed))
@@ -203,7 +211,7 @@ class NightShift:
                 if lost > RECONNECTS:
                     raise
                 self._say("warning", f"the line to the board is gone ({gone.message}); trying again")
-                if (begun := self._open_night()) is not None:
+                if (begun := open_night(self._log)) is not None:
                     self._append(Gap(night=begun.night, at=now_text(), seconds=0.0, reason=gone.message))
             finally:
                 self._stop.restoring()
@@ -219,10 +227,10 @@ class NightShift:
     def _take(self, lost: int) -> Held:
         """The board, held. After a lost line it may take a moment until it is to be had again."""
         until = time.monotonic() + (GUARDIAN_PATIENCE_S if lost else 0.0)
-        begun = self._open_night()
+        begun = open_night(self._log)
         while True:
             try:
-                held = Held.take(self._study, begun.night if begun else _nights(self._log) + 1)
+                held = Held.take(self._study, begun.night if begun else night_count(self._log) + 1)
             except NotPermitted:
                 raise
             except (
@@ -262,7 +270,7 @@ class NightShift:
                     self._measure(bench, step)
 
     def _begin_or_go_on(self, held: Held, bench: LiveBench) -> None:
-        begun = self._open_night()
+        begun = open_night(self._log)
         if begun is not None:
             if changes := stock_changes(begun, held):
                 raise _StockChanged(changes)
@@ -274,8 +282,12 @@ class NightShift:
             doubts = (*doubts, self._self_test_doubt)
         deadline = None if self._deadline_s is None else _text(self._deadline_s)
         first = next((event for event in self._log if isinstance(event, NightBegun)), None)
-        night = begin_night(held, night=_nights(self._log) + 1, first=first, deadline=deadline, doubts=doubts)
-        require_candidates(self._study, self._log, night)
+        night = begin_night(
+            held, night=night_count(self._log) + 1, first=first, deadline=deadline, doubts=doubts
+        )
+        night = night.model_copy(update={"purpose": self._purpose})
+        if self._purpose == "tune":
+            require_candidates(self._study, self._log, night)
         self._append(night)
         self._say(
             "info",
@@ -292,6 +304,7 @@ class NightShift:
             deadline_s=self._deadline_s,
             sample_s=self._sample_s(),
             trials=self._trials,
+            rounds=self._rounds,
         )
         self._append(plan)
 
@@ -338,10 +351,6 @@ class NightShift:
         overhead_s = statistics.median(recent) if recent else _FIRST_OVERHEAD_S
         return self._study.busy_s + overhead_s
 
-    def _open_night(self) -> NightBegun | None:
-        begun, ended = _last(self._log, NightBegun), _last(self._log, NightEnded)
-        return None if begun is None or (ended is not None and ended.night == begun.night) else begun
-
     def _append(self, event: Event, *, raw: str = "") -> None:
         self._patiently(lambda: self._store.append(self._study.name, event, raw))
         self._log.append(event)
@@ -382,22 +391,6 @@ class NightShift:
 
     def _say(self, level: Literal["info", "warning", "error"], text: str) -> None:
         self._watch(Said(level=level, text=text))
-
-
-_E = TypeVar("_E", NightBegun, NightEnded, Plan)
-
-
-def _last(log: Sequence[Event], kind: type[_E]) -> _E | None:
-    return next((event for event in reversed(log) if isinstance(event, kind)), None)
-
-
-def _nights(log: Sequence[Event]) -> int:
-    begun = _last(log, NightBegun)
-    return 0 if begun is None else begun.night
-
-
-def _seconds(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()
 
 
 def _text(seconds: float) -> str:

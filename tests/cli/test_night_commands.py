@@ -16,7 +16,7 @@ from front_door import Autotune, front_door, only_json
 from autotune.cli.detached import start_detached
 from autotune.errors import AutotuneError, Interrupted
 from autotune.experiment.study import Study
-from autotune.runner.night import NightResult
+from autotune.runner.nights import NightResult
 from autotune.runner.notices import Said, Watcher
 from autotune.runner.sittings import boot_id, process_start
 from autotune.storage.store import Store

@@ -1,0 +1,207 @@
+"""The finals workload by workload, and the study's goals: what the one objective can't tell.
+
+Intervals here are plain ones, each at 95 % by itself: they describe. The headline with its correction for several
+hypotheses stays on the objective.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from autotune.experiment.events import Measurement, Sample
+from autotune.experiment.study import Goal, Study, Workload
+from autotune.measurement.intervals import Interval, trimmed_interval
+
+Rounds: TypeAlias = Mapping[int, Mapping[str, Sample]]
+"""The finals' good samples: by round, then by arm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadArm:
+    """One arm under one workload: medians over its samples. `server_cpu_s_per_request` nan: no CPU time was counted."""
+
+    name: str
+    requests_per_s: float
+    latency_p99_s: float
+    server_cpu_s_per_request: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadPair:
+    """a against b under one workload: ratio of requests/s with its plain 95 % interval."""
+
+    a: str
+    b: str
+    ratio: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadComparison:
+    """One workload of the finals. `weight`: its share in the objective as the study has it."""
+
+    name: str
+    weight: float
+    arms: tuple[WorkloadArm, ...]
+    pairs: tuple[WorkloadPair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalResult:
+    """One goal held against one arm.
+
+    met, missed: the whole plain 95 % interval lies on that side; not shown: it doesn't, or there are too few samples.
+    `figure` is a ratio to stock where the goal is one, else in the metric's own unit.
+    """
+
+    goal: Goal
+    arm: Literal["automatic", "hand-tuned"]
+    state: Literal["met", "missed", "not shown"]
+    figure: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def workload_comparisons(
+    study: Study, finals: Rounds, arms: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> tuple[WorkloadComparison, ...]:
+    """Every workload of the study with the arms that have samples; in the order of the study."""
+    return tuple(
+        WorkloadComparison(
+            name=workload.name,
+            weight=workload.weight,
+            arms=tuple(arm for name in arms if (arm := _arm(workload, finals, name)) is not None),
+            pairs=tuple(pair for a, b in pairs if (pair := _pair(workload, finals, a, b)) is not None),
+        )
+        for workload in study.workloads
+    )
+
+
+def goal_results(study: Study, finals: Rounds, arms: Sequence[str]) -> tuple[GoalResult, ...]:
+    """Each goal for automatic and hand-tuned, where they were measured."""
+    shown: tuple[Literal["automatic", "hand-tuned"], ...] = ("automatic", "hand-tuned")
+    return tuple(_goal(goal, finals, arm) for goal in study.goals for arm in shown if arm in arms)
+
+
+def geometric_mean(study: Study, sample: Sample, metric: Callable[[Measurement], float]) -> float:
+    """The weighted geometric mean of a figure over the sample's workloads; 0 where one of them has none."""
+    figures = {
+        one.name: metric(sample.measurements[one.name])
+        for one in study.workloads
+        if one.name in sample.measurements
+    }
+    if len(figures) < len(study.workloads) or any(figure <= 0 for figure in figures.values()):
+        return 0.0
+    return math.exp(study.objective_of(figures))
+
+
+def requests_per_s(run: Measurement) -> float:
+    return run.requests_per_s
+
+
+def latency_p99_s(run: Measurement) -> float:
+    return run.latency_p99_s
+
+
+def server_cpu_s_per_request(run: Measurement) -> float:
+    return run.server_cpu_s / run.requests if run.requests else 0.0
+
+
+_METRICS: Mapping[str, Callable[[Measurement], float]] = {
+    "requests_per_s": requests_per_s,
+    "latency_p99_s": latency_p99_s,
+    "server_cpu_s_per_request": server_cpu_s_per_request,
+}
+
+
+def _runs(workload: str, finals: Rounds, arm: str) -> dict[int, Measurement]:
+    return {
+        block: sample.measurements[workload]
+        for block, round_ in finals.items()
+        if (sample := round_.get(arm)) is not None and workload in sample.measurements
+    }
+
+
+def _arm(workload: Workload, finals: Rounds, name: str) -> WorkloadArm | None:
+    runs = list(_runs(workload.name, finals, name).values())
+    if not runs:
+        return None
+    cpu = [one for one in map(server_cpu_s_per_request, runs) if one > 0]
+    return WorkloadArm(
+        name=name,
+        requests_per_s=float(np.median([one.requests_per_s for one in runs])),
+        latency_p99_s=float(np.median([one.latency_p99_s for one in runs])),
+        server_cpu_s_per_request=float(np.median(cpu)) if cpu else math.nan,
+        n=len(runs),
+    )
+
+
+def _pair(workload: Workload, finals: Rounds, a: str, b: str) -> WorkloadPair | None:
+    values = _differences(requests_per_s, workload.name, finals, a, b)
+    if len(values) < 2:
+        return None
+    found = trimmed_interval(values)
+    return WorkloadPair(
+        a=a,
+        b=b,
+        ratio=math.exp(found.center),
+        low=math.exp(found.low),
+        high=math.exp(found.high),
+        n=found.n,
+    )
+
+
+def _differences(
+    metric: Callable[[Measurement], float], workload: str, finals: Rounds, a: str, b: str
+) -> list[float]:
+    """ln(a / b), round by round, where both have a figure."""
+    first, second = _runs(workload, finals, a), _runs(workload, finals, b)
+    return [
+        math.log(metric(first[block]) / metric(second[block]))
+        for block in first
+        if block in second and metric(first[block]) > 0 and metric(second[block]) > 0
+    ]
+
+
+def _goal(goal: Goal, finals: Rounds, arm: Literal["automatic", "hand-tuned"]) -> GoalResult:
+    metric = _METRICS[goal.metric]
+    if goal.of_stock:
+        values = _differences(metric, goal.workload, finals, arm, "stock")
+    else:
+        figures = (metric(run) for run in _runs(goal.workload, finals, arm).values())
+        values = [math.log(figure) for figure in figures if figure > 0]
+    if len(values) < 2:
+        return GoalResult(
+            goal=goal, arm=arm, state="not shown", figure=None, low=None, high=None, n=len(values)
+        )
+    found = trimmed_interval(values)
+    return GoalResult(
+        goal=goal,
+        arm=arm,
+        state=_state(goal, found),
+        figure=math.exp(found.center),
+        low=_finite(found.low),
+        high=_finite(found.high),
+        n=found.n,
+    )
+
+
+def _state(goal: Goal, found: Interval) -> Literal["met", "missed", "not shown"]:
+    bound = math.log(goal.value)
+    above, below = found.low >= bound, found.high <= bound
+    if goal.bound == "at least":
+        return "met" if above else "missed" if found.high < bound else "not shown"
+    return "met" if below else "missed" if found.low > bound else "not shown"
+
+
+def _finite(value: float) -> float | None:
+    return math.exp(value) if math.isfinite(value) else None

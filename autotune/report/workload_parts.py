@@ -1,0 +1,173 @@
+"""The finals workload by workload, and the goals: tables for people and the same as data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from autotune.experiment.study import Study
+from autotune.measurement.by_workload import GoalResult, WorkloadComparison
+from autotune.measurement.comparison import Comparison
+from autotune.report.page import Part, Table
+from autotune.report.words import interval_text, rate_text, ratio_text
+
+PLAIN = "Plain 95 % intervals, each by itself: they describe. The answer above is the objective's."
+
+
+def figure_name(study: Study) -> str:
+    """What the one figure of an arm is."""
+    if len(study.workloads) == 1:
+        return "requests/s"
+    return f"weighted geometric mean of requests/s over {len(study.workloads)} workloads"
+
+
+def workload_tables(study: Study, comparison: Comparison) -> tuple[Part, ...]:
+    """A table of arms and one of ratios for all workloads; nothing where there is only one, the objective."""
+    if len(study.workloads) < 2:
+        return ()
+    numbers = ("weight", "requests/s", "p99", "CPU per request", "n")
+    return (
+        Table(
+            title="Workload by workload (medians)",
+            columns=("workload", "arm", *numbers),
+            rows=tuple(
+                (
+                    one.name,
+                    arm.name,
+                    f"{one.weight:g}",
+                    rate_text(arm.requests_per_s),
+                    f"{arm.latency_p99_s * 1000:.2f} ms",
+                    _cpu_text(arm.server_cpu_s_per_request),
+                    str(arm.n),
+                )
+                for one in comparison.workloads
+                for arm in one.arms
+            ),
+            right=frozenset(numbers),
+        ),
+        Table(
+            title="Ratios of throughput, workload by workload",
+            columns=("workload", "pair", "ratio [plain 95 % interval]", "n"),
+            rows=tuple(
+                (
+                    one.name,
+                    f"{pair.a} / {pair.b}",
+                    interval_text(pair.ratio, pair.low, pair.high),
+                    str(pair.n),
+                )
+                for one in comparison.workloads
+                for pair in one.pairs
+            ),
+            right=frozenset({"n"}),
+            note=PLAIN,
+        ),
+    )
+
+
+def goals_table(comparison: Comparison) -> Table:
+    """Each goal with what automatic and hand-tuned came to."""
+    return Table(
+        title="Goals of the study",
+        columns=("workload", "goal", "arm", "here [plain 95 % interval]", "state", "published by"),
+        rows=tuple(
+            (
+                one.goal.workload,
+                goal_text(one),
+                one.arm,
+                _figure_text(one),
+                one.state,
+                one.goal.source or "-",
+            )
+            for one in comparison.goals
+        ),
+        note="Not shown: the interval holds figures on both sides of the goal.",
+    )
+
+
+def goal_text(one: GoalResult) -> str:
+    """The goal in a line: requests/s at least 65,000; p99 at most 0.700x of stock."""
+    goal = one.goal
+    name = {
+        "requests_per_s": "requests/s",
+        "latency_p99_s": "p99",
+        "server_cpu_s_per_request": "CPU per request",
+    }[goal.metric]
+    if goal.of_stock:
+        return f"{name} {goal.bound} {ratio_text(goal.value)} of stock"
+    return f"{name} {goal.bound} {_in_unit(goal.metric, goal.value)}"
+
+
+def workloads_json(comparison: Comparison) -> list[dict[str, Any]]:
+    """One entry per workload, also where there is only one."""
+    return [_workload_json(one) for one in comparison.workloads]
+
+
+def goals_json(comparison: Comparison) -> list[dict[str, Any]]:
+    return [
+        {
+            **one.goal.model_dump(),
+            "arm": one.arm.replace("-", "_"),
+            "state": one.state,
+            "figure": one.figure,
+            "low": one.low,
+            "high": one.high,
+            "n": one.n,
+        }
+        for one in comparison.goals
+    ]
+
+
+def _workload_json(one: WorkloadComparison) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "weight": one.weight,
+        "arms": [
+            {
+                "name": arm.name.replace("-", "_"),
+                "requests_per_s": arm.requests_per_s,
+                "latency_p99_s": arm.latency_p99_s,
+                "server_cpu_s_per_request": _number(arm.server_cpu_s_per_request),
+                "n": arm.n,
+            }
+            for arm in one.arms
+        ],
+        "pairs": [
+            {
+                "a": pair.a.replace("-", "_"),
+                "b": pair.b.replace("-", "_"),
+                "ratio": pair.ratio,
+                "low": pair.low,
+                "high": pair.high,
+                "n": pair.n,
+                "interval": "plain 95 %",
+            }
+            for pair in one.pairs
+        ],
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _cpu_text(seconds: float) -> str:
+    return "-" if math.isnan(seconds) else f"{seconds * 1e6:,.1f} us"
+
+
+def _in_unit(metric: str, value: float) -> str:
+    match metric:
+        case "latency_p99_s":
+            return f"{value * 1000:.2f} ms"
+        case "server_cpu_s_per_request":
+            return _cpu_text(value)
+        case _:
+            return rate_text(value)
+
+
+def _figure_text(one: GoalResult) -> str:
+    if one.figure is None:
+        return "-"
+    show = ratio_text if one.goal.of_stock else lambda value: _in_unit(one.goal.metric, value)
+    if one.low is None or one.high is None:
+        return show(one.figure)
+    return f"{show(one.figure)} [{show(one.low)}, {show(one.high)}]"
