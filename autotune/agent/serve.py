@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from typing import Any, Callable, Dict, List, Optional
 
@@ -24,6 +25,7 @@ from autotune.agent.protocol import (
 from autotune.agent.restore import boot_id, changed_paths, restore_from_journal
 
 _READ_CAP, _READ_ALL_CAP = 1 << 20, 4 << 20
+_FOUND_CAP = 2000
 _LEFT_CHANGED = 6
 
 
@@ -122,14 +124,12 @@ class Agent:
         return {"files": files}
 
     def _expand(self, path: str) -> List[str]:
-        if not path.endswith("/*"):
+        """The files that a path with * in any part stands for; the path itself when there are none."""
+        if "*" not in path:
             return [path]
-        directory = path[:-2]
-        try:
-            allowed.check_readable(directory + "/x")
-            return sorted(f"{directory}/{name}" for name in os.listdir(directory))
-        except (OSError, Fault):
-            return [path]
+        pattern = path.replace("[", "[[]").replace("?", "[?]")
+        found = sorted(one for one in glob.iglob(pattern) if _may_be_read(one))
+        return found[:_FOUND_CAP] or [path]
 
     def _read_one(self, path: str, cap: int) -> FileReading:
         try:
@@ -187,6 +187,14 @@ class Agent:
             "begun": story.begin,
             "changed": changed_paths(story) if state == "open" else [],
         }
+
+
+def _may_be_read(path: str) -> bool:
+    try:
+        allowed.check_readable(path)
+    except Fault:
+        return False
+    return True
 
 
 def _require_roots(path: str, seen: os.stat_result) -> None:
