@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.actuators import fpm, sysctl, thp
+from autotune.actuators import block, cpufreq, devfreq, fpm, idle, irq, net, pcie, sysctl, thp
+from autotune.actuators.cpu_sets import ONLINE_CPUS, cpu_list
 from autotune.actuators.managed_site import ManagedSite
 from autotune.actuators.site import Site
 from autotune.actuators.target import Sight, Target
@@ -20,8 +21,27 @@ from autotune.space.configuration import Configuration
 from autotune.space.setting import Setting
 from autotune.space.value import Value
 
-ONLINE_CPUS = "/sys/devices/system/cpu/online"
 _SITE_FAMILIES = ("nginx", "fpm")
+_PATHS: Mapping[str, Callable[[Setting], tuple[str, ...]]] = {
+    "sysctl": sysctl.paths_to_read,
+    "thp": lambda setting: (thp.path_of(setting),),
+    "cpufreq": cpufreq.paths_to_read,
+    "devfreq": devfreq.paths_to_read,
+    "cpuidle": idle.paths_to_read,
+    "pcie": pcie.paths_to_read,
+    "block": block.paths_to_read,
+}
+_TARGETS: Mapping[str, Callable[[Setting, Sight], Target]] = {
+    "sysctl": sysctl.target,
+    "thp": thp.target,
+    "cpufreq": cpufreq.target,
+    "devfreq": devfreq.target,
+    "irq": irq.target,
+    "net": net.target,
+    "cpuidle": idle.target,
+    "pcie": pcie.target,
+    "block": block.target,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +73,7 @@ class Discovery:
         except ValueError as problem:
             return str(problem)
         offered = self.choices.get(id_, ())
-        if offered and value not in offered:
+        if offered and value not in offered and value != self.stock[id_]:
             reason = f"this board offers {', '.join(offered)}, not {value}"
             if id_ == sysctl.CONGESTION_CONTROL:
                 reason += (
@@ -62,7 +82,7 @@ class Discovery:
             return reason
         if self.site is not None and is_of_site(id_):
             return self.site.value_reason(id_, value)
-        return ""
+        return self.targets[id_].reason(value) if id_ in self.targets else ""
 
 
 def is_of_site(id_: str) -> bool:
@@ -70,10 +90,10 @@ def is_of_site(id_: str) -> bool:
     return id_.partition(":")[0] in _SITE_FAMILIES
 
 
-def paths_to_read(settings: Sequence[Setting], study: Study) -> tuple[str, ...]:
-    """Every file of the board that `discover` wants to see for these settings."""
+def paths_to_read(settings: Sequence[Setting], study: Study, interface: str = "") -> tuple[str, ...]:
+    """Every file of the board that `discover` wants to see for these settings; `interface` as in `Sight`."""
     known = [CATALOGUE[setting.id] for setting in settings if not _refused(setting.id)]
-    paths = [path for setting in known for path in _paths_of(setting)]
+    paths = [path for setting in known for path in _paths_of(setting, interface)]
     if isinstance(study.server, ManagedNginx):
         base = study.server.base
         paths += [base, posixpath.join(posixpath.dirname(base), "modules-enabled/*")]
@@ -83,11 +103,15 @@ def paths_to_read(settings: Sequence[Setting], study: Study) -> tuple[str, ...]:
 
 
 def discover(
-    settings: Sequence[Setting], readings: Mapping[str, Reading], facts: BoardFacts, study: Study
+    settings: Sequence[Setting],
+    readings: Mapping[str, Reading],
+    facts: BoardFacts,
+    study: Study,
+    interface: str = "",
 ) -> Discovery:
     """What this board offers of the settings, and each one's value now. Changes nothing, asks the board nothing."""
     placement = place(facts, study.placement)
-    sight = Sight(facts=facts, readings=readings, placement=placement)
+    sight = Sight(facts=facts, readings=readings, placement=placement, interface=interface)
     site, problem = _site(study, readings, facts, placement)
     stock: dict[str, Value] = {}
     missing: dict[str, str] = {}
@@ -139,26 +163,23 @@ def _refused(id_: str) -> str:
     return "" if id_ in CATALOGUE else "not in the built-in catalogue"
 
 
-def _paths_of(setting: Setting) -> tuple[str, ...]:
+def _paths_of(setting: Setting, interface: str) -> tuple[str, ...]:
     """The files that tell of a kernel setting; a * stands for every name there."""
     match setting.family:
-        case "sysctl":
-            return sysctl.paths_to_read(setting)
-        case "thp":
-            return (thp.path_of(setting),)
-        case _:
-            return ()
+        case "irq":
+            return irq.paths_to_read(setting, interface)
+        case "net":
+            return net.paths_to_read(setting, interface)
+        case family:
+            return _PATHS[family](setting) if family in _PATHS else ()
 
 
 def _target(setting: Setting, sight: Sight) -> Target:
     """Where the setting lives here. Raises SettingUnsupported with the reason why it doesn't."""
-    match setting.family:
-        case "sysctl":
-            return sysctl.target(setting, sight)
-        case "thp":
-            return thp.target(setting, sight)
-        case _:
-            raise SettingUnsupported(f"no actuator knows the family {setting.family!r}")
+    find = _TARGETS.get(setting.family)
+    if find is None:
+        raise SettingUnsupported(f"no actuator knows the family {setting.family!r}")
+    return find(setting, sight)
 
 
 def _site(
@@ -195,10 +216,8 @@ def _unwritable(target: Target | None, sight: Sight) -> str:
 
 def _online_cpus(reading: Reading | None, facts: BoardFacts) -> int:
     """The CPUs that nginx counts for `auto`: all that are online, whatever this process may use."""
-    text = ((reading.text if reading else None) or "").strip()
     try:
-        spans = [part.split("-") for part in text.split(",") if part]
-        counted = sum(int(span[-1]) - int(span[0]) + 1 for span in spans)
+        counted = len(cpu_list((reading.text if reading else None) or ""))
     except ValueError:
         counted = 0
     return counted or len(facts.cpus)

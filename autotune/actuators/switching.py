@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.actuators import sysctl
+from autotune.actuators import cpufreq, sysctl
+from autotune.actuators.cpu_sets import mask_value
 from autotune.actuators.discovery import Discovery, is_of_site
 from autotune.actuators.site import ServerPlan
 from autotune.actuators.wording import checked
@@ -17,6 +18,8 @@ from autotune.experiment.study import Study
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
+
+_MASKS = ("/smp_affinity", "/rps_cpus", "/xps_cpus")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +68,13 @@ def plan_switch(
             raise SettingUnsupported(f"{id_}: {reason}", hint=_hint(id_))
         checked(CATALOGUE[id_], value)
     sysctl.refuse_rivals(values)
-    texts: dict[str, str] = {}
-    for id_, value in values.items():
-        if not is_of_site(id_):
-            texts |= discovery.targets[id_].texts(value)
+    texts = _kernel_texts(values, discovery)
     of_site = {id_: value for id_, value in values.items() if is_of_site(id_)}
     return SwitchPlan(
-        writes=tuple(Write(path=path, text=text) for path, text in texts.items()),
+        writes=tuple(
+            Write(path=path, text=texts[path])
+            for path in sorted(texts, key=cpufreq.rank)  # otherwise by id
+        ),
         server=discovery.site.plan(of_site, address=address, begun=begun, placement=placement),
     )
 
@@ -93,6 +96,8 @@ def effects_of(configuration: Configuration, discovery: Discovery, effects: Sequ
         if id_ not in inside or any(one.error for one in seen):
             continue
         asked = inside[id_]
+        if all(_as_asked(one) for one in seen):
+            continue
         try:
             inside[id_] = target.value({one.path: one.effective for one in seen})
         except ValueError as problem:
@@ -108,6 +113,32 @@ def effects_of(configuration: Configuration, discovery: Discovery, effects: Sequ
                 )
             )
     return Effective(configuration=Configuration.of(inside), doubts=tuple(doubts), refused="; ".join(refused))
+
+
+def _kernel_texts(values: Mapping[str, Value], discovery: Discovery) -> dict[str, str]:
+    """What goes into which file. Raises SettingUnsupported when two settings (all and policy4) want one file."""
+    texts: dict[str, str] = {}
+    owner: dict[str, str] = {}
+    for id_, value in values.items():
+        if is_of_site(id_):
+            continue
+        for path, text in discovery.targets[id_].texts(value).items():
+            if texts.get(path, text) != text:
+                raise SettingUnsupported(
+                    f"{owner[path]} and {id_} both set {path}", hint="keep one of them in the space"
+                )
+            texts[path], owner[path] = text, id_
+    return texts
+
+
+def _as_asked(effect: Effect) -> bool:
+    """Whether a file holds what was written; a strategy that means the same CPUs as another is still the one asked for."""
+    if effect.effective.split() == effect.requested.split():
+        return True
+    try:
+        return effect.path.endswith(_MASKS) and mask_value(effect.effective) == mask_value(effect.requested)
+    except ValueError:
+        return False
 
 
 def _same(one: Value, other: Value | None) -> bool:

@@ -29,7 +29,8 @@ class Sight:
 class Target:
     """One setting as this board has it.
 
-    `stock`: the value now. `texts` says what goes into which path for a value ({} when leaving the board alone does),
+    `stock`: the value now. `reason`: why this board can't take a value that keeps the setting's limits ("": it can).
+    `texts` says what goes into which path for a value ({} when leaving the board alone does),
     `value` what a read-back of all `paths` means; the latter raises ValueError for what the setting can't hold.
     A path is a kernel file, or one of the agent's own words for what is no file (see agent/kernel_files.py).
     """
@@ -40,6 +41,13 @@ class Target:
     texts: Callable[[Value], Mapping[str, str]]
     value: Callable[[Mapping[str, str]], Value]
     choices: tuple[str, ...] = ()
+    reason: Callable[[Value], str] = lambda _: ""
+
+
+def text_of(sight: Sight, path: str) -> str:
+    """The text of a file that was read, "" when it couldn't be."""
+    reading = sight.readings.get(path)
+    return (reading.text if reading else None) or ""
 
 
 def found_text(sight: Sight, path: str) -> str:
@@ -49,3 +57,7 @@ def found_text(sight: Sight, path: str) -> str:
         why = reading.error if reading and reading.error else "it is not there"
         raise SettingUnsupported(f"this kernel has no {path} here ({why})")
     return reading.text
+
+
+def no_use_over_loopback(setting: Setting) -> SettingUnsupported:
+    return SettingUnsupported(f"no use over loopback: {setting.loopback}")

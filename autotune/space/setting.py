@@ -40,16 +40,20 @@ class Setting(Record):
     words a CHOICE may take; empty means "whatever the board lists". `specials` are words a numeric setting may take
     beside its numbers ("unset", "off"). `bites` says when a new value takes effect. `loopback` is the reason why the
     setting is pointless when the load goes over loopback (empty: it isn't); `pinned` likewise for a server that is
-    left with one CPU. `effect` is a guess from public guides, order: 1 KB / 100 KB / PHP.
+    left with one CPU. `effect` is a guess from public guides, order: 1 KB / 100 KB / PHP. `instances` is a pattern for
+    the part of the key before its first dot, when the setting stands for one of every device ("" when it doesn't).
+    `apart`: how far the last element of a vector must lie above the first.
     """
 
     id: str
+    instances: str = ""
     kind: Kind
     low: float | None = None
     high: float | None = None
     unit: str = ""
     choices: tuple[str, ...] = ()
     length: int = 1
+    apart: int = 0
     specials: tuple[str, ...] = ()
     bites: str = ""
     changes_service: bool = False
@@ -68,6 +72,16 @@ class Setting(Record):
     @property
     def key(self) -> str:
         return self.id.partition(":")[2]
+
+    @property
+    def instance(self) -> str:
+        """The device that the setting is of ("policy4" of cpufreq:policy4.governor)."""
+        return self.key.partition(".")[0]
+
+    @property
+    def part(self) -> str:
+        """The key without the device ("ondemand.up_threshold")."""
+        return self.key.partition(".")[2]
 
     def parse(self, raw: object) -> Value:
         """The value a person wrote in TOML (a string with a unit, a number, a boolean, a list).
@@ -103,6 +117,10 @@ class Setting(Record):
                     self._check_number(item)
                 if any(left > right for left, right in itertools.pairwise(value)):
                     raise ValueError(f"{value_text(value)!r} must not decrease from left to right")
+                if value[-1] - value[0] < self.apart:
+                    raise ValueError(
+                        f"{value_text(value)!r}: the last must be at least {self.apart} above the first"
+                    )
             case Kind.FLOAT | Kind.INTEGER | Kind.SIZE | Kind.TIME:
                 if isinstance(value, bool) or not isinstance(value, (int, float)):
                     raise ValueError(f"{value_text(value)!r} is not a number")

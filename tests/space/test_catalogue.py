@@ -7,7 +7,18 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from autotune.space.catalogue import CATALOGUE, DENIED, denied_reason, nginx, sysctl, thp
+from autotune.space.catalogue import (
+    CATALOGUE,
+    DENIED,
+    denied_reason,
+    device,
+    fpm,
+    network,
+    nginx,
+    power,
+    sysctl,
+    thp,
+)
 from autotune.space.setting import NUMERIC, Kind, Setting
 from autotune.space.value import Value
 
@@ -74,14 +85,15 @@ def test_every_family_has_what_a_night_needs() -> None:
 
 
 def test_no_id_stands_there_twice() -> None:
-    assert len(CATALOGUE) == len(nginx.SETTINGS) + len(sysctl.SETTINGS) + len(thp.SETTINGS)
+    rooms = (nginx, fpm, sysctl, thp, power, network, device)
+    assert len(CATALOGUE) == sum(len(room.SETTINGS) for room in rooms)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_setting_says_why_when_how_much_and_where_from(setting: Setting) -> None:
     assert re.fullmatch(r"[A-Za-z0-9`].{15,}\.", setting.why), "one sentence"
     assert setting.bites
-    assert re.match(r"(nginx\.org|Linux), ", setting.source)
+    assert re.match(r"(nginx\.org|Linux|php\.net), ", setting.source)
     assert re.fullmatch(r"[^/]+/[^/]+/[^/]+", setting.effect), "1 KB / 100 KB / PHP"
 
 
@@ -181,3 +193,48 @@ def test_every_denial_has_a_reason_and_an_id_pattern() -> None:
 def test_what_must_never_change_is_denied_with_a_reason(id_: str) -> None:
     assert denied_reason(id_)
     assert id_ not in CATALOGUE
+
+
+@pytest.mark.parametrize(
+    ("id_", "canonical"),
+    [
+        ("cpufreq:policy4.governor", "cpufreq:all.governor"),
+        ("cpufreq:big.ondemand.up_threshold", "cpufreq:all.ondemand.up_threshold"),
+        ("devfreq:fb000000-gpu.governor", "devfreq:dmc.governor"),
+        ("irq:eth0.affinity", "irq:nic.affinity"),
+        ("irq:enP4p65s0.12.affinity", "irq:nic.0.affinity"),
+        ("net:eth0.rps_cpus", "net:nic.rps_cpus"),
+        ("block:nvme0n1.read_ahead_kb", "block:site.read_ahead_kb"),
+    ],
+)
+def test_a_template_stands_for_one_setting_of_every_device(id_: str, canonical: str) -> None:
+    assert id_ in CATALOGUE
+    assert id_ not in list(CATALOGUE)
+    assert CATALOGUE[id_] == CATALOGUE[canonical].model_copy(update={"id": id_})
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "cpufreq:policy.governor",
+        "cpufreq:fast.governor",
+        "cpufreq:policy4.scaling_governor",
+        "irq:eth0.x.affinity",
+        "irq:eth0/1.affinity",
+        "net:../eth0.rps_cpus",
+        "net:a-name-that-no-interface-can-have.rps_cpus",
+        "block:.read_ahead_kb",
+        "nginx:x.sendfile",
+        "",
+    ],
+)
+def test_what_no_template_stands_for_is_unknown(id_: str) -> None:
+    assert id_ not in CATALOGUE
+    assert CATALOGUE.get(id_) is None
+
+
+def test_ports_for_connecting_leave_a_thousand() -> None:
+    ports = CATALOGUE["sysctl:net.ipv4.ip_local_port_range"]
+    ports.check((10_240, 65_535))
+    with pytest.raises(ValueError, match="at least 1000 above"):
+        ports.check((10_240, 10_300))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
-from autotune.space.catalogue import fpm, nginx, sysctl, thp
+from autotune.space.catalogue import device, fpm, network, nginx, power, sysctl, thp
 from autotune.space.catalogue.denied import DENIED, denied_reason
-from autotune.space.setting import Setting
+from autotune.space.catalogue.known import Catalogue
 
 __all__ = ["CATALOGUE", "DENIED", "denied_reason"]
 
-CATALOGUE: Mapping[str, Setting] = MappingProxyType(
-    {setting.id: setting for setting in (*nginx.SETTINGS, *fpm.SETTINGS, *sysctl.SETTINGS, *thp.SETTINGS)}
+CATALOGUE = Catalogue(
+    (
+        *nginx.SETTINGS,
+        *fpm.SETTINGS,
+        *sysctl.SETTINGS,
+        *thp.SETTINGS,
+        *power.SETTINGS,
+        *network.SETTINGS,
+        *device.SETTINGS,
+    )
 )
