@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from autotune.board.connection import Connection
-from autotune.board.records import Begun, LoadOrder, PutFile, ServerOrder, Switched, UrlTruth, Write
+from autotune.board.records import (
+    Begun,
+    Listener,
+    LoadOrder,
+    LoadUrl,
+    PutFile,
+    ServerOrder,
+    Switched,
+    UrlTruth,
+    Write,
+)
 from conftest import BoardNamespace
 
 SOMAXCONN = "/proc/sys/net/core/somaxconn"
@@ -61,10 +71,13 @@ http {{
         return ServerOrder(
             conf=conf or self.conf(workers=workers),
             workers=workers,
-            address=ADDRESS,
-            port=PORT,
+            listen=(Listener(address=ADDRESS, port=PORT),),
             cpus=(),
-            urls=(UrlTruth(url=f"http://{ADDRESS}:{PORT}{path}", status=0, length=0, sha256=""),),
+            urls=(
+                UrlTruth(
+                    url=f"http://{ADDRESS}:{PORT}{path}", address=ADDRESS, status=0, length=0, sha256=""
+                ),
+            ),
         )
 
     def serve(self, *writes: Write, workers: int = 1) -> Switched:
@@ -86,7 +99,7 @@ def begin(board: BoardNamespace, *, uid: int = 0, lease_s: float = 60.0, study: 
 
 def truth_of(switched: Switched) -> tuple[UrlTruth, ...]:
     return tuple(
-        UrlTruth(url=one.url, status=one.status, length=one.length, sha256=one.sha256)
+        UrlTruth(url=one.url, address=ADDRESS, status=one.status, length=one.length, sha256=one.sha256)
         for one in switched.urls
     )
 
@@ -97,7 +110,9 @@ def with_truth(order: ServerOrder, truth: Iterable[UrlTruth]) -> ServerOrder:
 
 def load_order(*, warmup_s: float = 0.5, duration_s: float = 1.0, connections: int = 4) -> LoadOrder:
     return LoadOrder(
-        url=f"http://{ADDRESS}:{PORT}/page.html",
+        urls=(LoadUrl(url=f"http://{ADDRESS}:{PORT}/page.html"),),
+        address=ADDRESS,
+        seed=1,
         threads=1,
         connections=connections,
         warmup_s=warmup_s,

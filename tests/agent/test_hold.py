@@ -15,7 +15,7 @@ import pytest
 from serving import ADDRESS, PORT, SOMAXCONN, begin, leftovers, load_order, within
 
 from autotune.board.connection import connect
-from autotune.board.records import PutFile, ServerOrder, Write
+from autotune.board.records import Listener, PutFile, ServerOrder, Write
 from autotune.errors import AutotuneError, BoardBusy, BoardUnfit, BoardUnreachable, UsageError
 from conftest import NOBODY, BoardNamespace
 
@@ -250,7 +250,8 @@ def test_without_root_a_low_port_is_the_environments_refusal(
     board_namespace.write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024")
     night = begin(board_namespace, uid=NOBODY)
     conf = night.conf().replace(f"{ADDRESS}:{PORT}", f"{ADDRESS}:80")
-    order = ServerOrder(conf=conf, workers=1, address=ADDRESS, port=80, cpus=(), urls=())
+    listen = (Listener(address=ADDRESS, port=80),)
+    order = ServerOrder(conf=conf, workers=1, listen=listen, cpus=(), urls=())
     switched = night.line.switch((), order)
     assert (switched.step, switched.blame) == ("nginx", "environment")
     assert "Permission denied" in switched.reason

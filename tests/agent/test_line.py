@@ -29,7 +29,9 @@ def test_an_unknown_verb_is_answered_under_its_own_number(line: bytes) -> None:
 
 NIGHT = {"study": "s", "night": 1, "holder": "h", "lease_s": 60, "files": []}
 LOAD = {
-    "url": "http://127.0.0.2:8088/a",
+    "urls": [{"url": "http://127.0.0.2:8088/a", "weight": 1}],
+    "address": "127.0.0.2",
+    "seed": 1,
     "threads": 2,
     "connections": 4,
     "warmup_s": 1,
@@ -56,10 +58,13 @@ def test_a_lease_has_sensible_limits(lease_s: object) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"url": "http://127.0.0.2:8088/a b"},
-        {"url": "http://example.org/"},
-        {"url": "https://127.0.0.2:8088/"},
-        {"url": "http://127.0.0.2:8088/a\n-s /tmp/x.lua"},
+        {"urls": [{"url": "http://127.0.0.2:8088/a b", "weight": 1}]},
+        {"urls": [{"url": "ftp://127.0.0.2:8088/a", "weight": 1}]},
+        {"urls": [{"url": "http://127.0.0.2:8088/a", "weight": 0}]},
+        {"urls": []},
+        {"address": "-s"},
+        {"seed": -1},
+        {"urls": [{"url": "http://127.0.0.2:8088/a\n-s /tmp/x.lua", "weight": 1}]},
         {"marker": "-s /tmp/x"},
         {"threads": 3},
         {"connections": 0},

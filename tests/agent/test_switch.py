@@ -30,7 +30,7 @@ from serving import (
     within,
 )
 
-from autotune.board.records import UrlTruth, Write
+from autotune.board.records import Write
 from autotune.errors import AutotuneError
 from conftest import BoardNamespace
 
@@ -291,7 +291,7 @@ def test_a_page_that_differs_from_stocks_is_a_failure(night: NightHere) -> None:
     switched = night.line.switch((), redirect)
     assert (switched.step, switched.blame) == ("canary", "configuration")
     assert "status 302, stock answers 200" in switched.reason
-    other = UrlTruth(url=stock[0].url, status=200, length=len(PAGE), sha256="0" * 64)
+    other = replace(stock[0], sha256="0" * 64)
     assert "bytes as stock, but others" in night.line.switch((), with_truth(order, (other,))).reason
     longer = replace(stock[0], length=5)
     assert "stock sends 5" in night.line.switch((), with_truth(order, (longer,))).reason
