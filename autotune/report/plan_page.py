@@ -34,6 +34,14 @@ def plan_page(study: Study, summary: PlanSummary, *, asked: str) -> Page:
                         f"A night of {study.name} takes about {duration_text(summary.total_s)}:"
                         f" {samples:,} samples of {summary.sample_s:.1f} s, {summary.candidates:,} candidates."
                     ),
+                    *(
+                        ()
+                        if len(study.workloads) == 1
+                        else (
+                            f"Each sample runs {len(study.workloads)} workloads:"
+                            f" {', '.join(one.name for one in study.workloads)}.",
+                        )
+                    ),
                 ),
                 tone="headline",
             ),
@@ -77,6 +85,7 @@ def plan_json(study: Study, summary: PlanSummary) -> dict[str, Any]:
         "samples": sum(share.samples for share in summary.stages),
         "candidates": summary.candidates,
         "sample_s": summary.sample_s,
+        "workloads": [one.name for one in study.workloads],
         "total_s": summary.total_s,
         "sigma_run": summary.sigma_run,
         "smallest_visible_difference": summary.smallest_visible_difference,

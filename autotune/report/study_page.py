@@ -115,6 +115,7 @@ def study_json(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
                 "night": event.night,
                 "at": event.at,
                 "deadline": event.deadline,
+                "purpose": event.purpose,
                 "outcome": _outcome(log, event),
             }
             for event in log
@@ -150,23 +151,7 @@ def trial_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
             tone="headline",
         ),
         *changes_parts("It changes", changes(study, stock, proposal.configuration)),
-        Table(
-            title="Samples",
-            columns=("place", "at", "requests/s", "p99", "errors", "CPU s", "doubts"),
-            rows=tuple(
-                (
-                    event.key.text,
-                    local_time_text(event.at),
-                    rate_text(event.rate),
-                    f"{event.main.latency_p99_s * 1000:.2f} ms",
-                    str(event.main.errors.total),
-                    f"{event.main.server_cpu_s:.2f}",
-                    "; ".join(doubt.text for doubt in event.doubts) or "-",
-                )
-                for event in _samples(log, number)
-            ),
-            right=frozenset({"requests/s", "p99", "errors", "CPU s"}),
-        ),
+        _samples_table(study, log, number),
         Table(
             title="Failures",
             columns=("place", "gate", "blame", "reason"),
@@ -197,6 +182,31 @@ def trial_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
     return Page(parts=tuple(parts))
 
 
+def _samples_table(study: Study, log: Sequence[Event], number: int) -> Table:
+    """A row for each run: one of every workload in each sample, and their mean where there are several."""
+    several = len(study.workloads) > 1
+    rows: list[tuple[str, ...]] = []
+    for event in _samples(log, number):
+        place, at = event.key.text, local_time_text(event.at)
+        doubts = "; ".join(doubt.text for doubt in event.doubts) or "-"
+        if several:
+            rows.append((place, at, "all (mean)", rate_text(event.rate), "-", "-", "-", doubts))
+        for name, run in event.measurements.items():
+            figures = (
+                rate_text(run.requests_per_s),
+                f"{run.latency_p99_s * 1000:.2f} ms",
+                str(run.errors.total),
+                f"{run.server_cpu_s:.2f}",
+            )
+            rows.append((place, at, name, *figures, "" if several else doubts))
+    return Table(
+        title="Samples",
+        columns=("place", "at", "workload", "requests/s", "p99", "errors", "CPU s", "doubts"),
+        rows=tuple(rows),
+        right=frozenset({"requests/s", "p99", "errors", "CPU s"}),
+    )
+
+
 def trial_json(
     study: Study,
     log: Sequence[Event],
@@ -214,7 +224,8 @@ def trial_json(
             "key": event.key.text,
             "at": event.at,
             "effective": {change.id: change.now for change in changes(study, stock, event.effective)},
-            "measurements": {name: one.model_dump() for name, one in event.measurements.items()},
+            "requests_per_s": event.rate,
+            "measurements": {name: run.model_dump() for name, run in event.measurements.items()},
             "switch_s": event.switch_s,
             "doubts": [doubt.model_dump() for doubt in event.doubts],
         }
@@ -312,8 +323,10 @@ def _nights_table(log: Sequence[Event]) -> Table:
         gaps = [event for event in log if isinstance(event, Gap) and event.night == begun.night]
         away = f"{len(gaps)}, {duration_text(sum(gap.seconds for gap in gaps))}" if gaps else "-"
         until = local_time_text(begun.deadline) if begun.deadline else "-"
-        rows.append((str(begun.night), local_time_text(begun.at), until, away, _outcome(log, begun)))
-    return Table(title="Nights", columns=("night", "began", "until", "gaps", "outcome"), rows=tuple(rows))
+        began = local_time_text(begun.at)
+        rows.append((str(begun.night), begun.purpose, began, until, away, _outcome(log, begun)))
+    columns = ("night", "for", "began", "until", "gaps", "outcome")
+    return Table(title="Nights", columns=columns, rows=tuple(rows))
 
 
 def _failures(log: Sequence[Event]) -> Counter[tuple[str, str, str, str]]:

@@ -15,14 +15,16 @@ from autotune.definitions.shipped import copy_shipped, shipped_dir, shipped_file
 from autotune.definitions.space_file import read_space
 from autotune.definitions.study_file import read_study
 from autotune.errors import AutotuneError, UsageError
-from autotune.experiment.study import Study
+from autotune.experiment.study import Placement, Study
+from autotune.measurement.planning import estimated_sample_s, plan_summary
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.expression import Expression
 from autotune.space.search_space import SearchSpace
 from autotune.space.value import Value
 
 SPACES = sorted(shipped_dir("search_spaces").glob("*.toml"))
-STUDIES = [shipped_dir("studies") / f"{name}.toml" for name in ("quickstart", "localhost")]
+NAMES = ("quickstart", "localhost", "mixed", "rock5b-static-1k", "rock5b-static-100k", "rock5b-mixed")
+STUDIES = [shipped_dir("studies") / f"{name}.toml" for name in NAMES]
 SEQUENCE = shipped_dir("studies") / "hand-tuned.toml"
 # A stock Debian board with two CPUs, as far as the rules of the spaces speak of it.
 TWO_CPUS: dict[str, Value] = {
@@ -105,8 +107,8 @@ def test_the_sequence_has_the_published_eight_steps() -> None:
     sequence = read_sequence(SEQUENCE)
     published = [step.published for step in sequence.steps]
     assert published == [1.256, 1.109, 1.054, 1.059, 1.025, 1.023, 1.015, 1.03]
-    assert [step.number for step in sequence.steps if step.unsupported] == [5, 6, 8]
-    assert sum(len(step.values) for step in sequence.steps) == 30
+    assert [step.number for step in sequence.steps if step.unsupported] == [8]
+    assert sum(len(step.values) for step in sequence.steps) == 32
     workers = {value.setting.id: value.value for value in sequence.steps[1].values}
     assert workers["nginx:worker_processes"] == Expression(text="board.server_cpus")
     assert workers["nginx:worker_cpu_affinity"] == "auto"
@@ -121,6 +123,36 @@ def test_a_shipped_study_survives_the_database(path: Path) -> None:
     assert again == study
     assert again.fingerprint == study.fingerprint
     assert study.name == path.stem
+
+
+@pytest.mark.parametrize("name", ["rock5b-static-1k", "rock5b-static-100k", "rock5b-mixed"])
+def test_the_texts_figures_are_goals_of_the_boards_own_studies(name: str) -> None:
+    study = read_study(shipped_dir("studies") / f"{name}.toml")
+    assert study.placement is Placement.PINNED
+    assert {goal.workload for goal in study.goals} <= {workload.name for workload in study.workloads}
+    figures = {(goal.workload, goal.metric, goal.of_stock): goal.value for goal in study.goals}
+    published = {"static 1 KB": (65_000, 1.44), "static 100 KB": (12_500, 1.40), "dynamic PHP": (2_500, 1.37)}
+    for workload in {goal.workload for goal in study.goals}:
+        figure, ratio = published[workload]
+        assert figures[workload, "requests_per_s", False] == figure
+        assert figures[workload, "requests_per_s", True] == ratio
+        assert figures[workload, "latency_p99_s", True] == 0.70
+        assert figures[workload, "server_cpu_s_per_request", True] == 0.80
+    assert all(goal.source for goal in study.goals)
+
+
+def test_the_boards_mix_is_seventy_to_thirty() -> None:
+    mix = read_study(shipped_dir("studies") / "rock5b-mixed.toml").workloads[-1]
+    shares = {url.target: url.weight for url in mix.urls}
+    assert shares["/index.php"] / sum(shares.values()) == 0.3
+
+
+def test_mixed_takes_forty_minutes_and_leaves_room_for_a_search() -> None:
+    study = read_study(shipped_dir("studies") / "mixed.toml")
+    assert len(study.workloads) == 3
+    plan = plan_summary(study, sample_s=estimated_sample_s(study, 1.2))
+    assert plan.total_s < 40 * 60
+    assert plan.candidates > 70
 
 
 def test_quickstart_takes_about_nine_minutes() -> None:
