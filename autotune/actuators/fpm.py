@@ -229,7 +229,9 @@ def pool_text(
     """
     values = fitted(chosen, stock)
     run = posixpath.dirname(safe_path(begun.conf_path))
-    lines = ["[global]", f"error_log = {run}/php-fpm.log", "daemonize = no", f"[{_POOL_NAME}]"]
+    # At "notice" every child that max_requests replaces would write two lines into the memory that holds the journal.
+    lines = ["[global]", f"error_log = {run}/php-fpm.log", "log_level = warning", "daemonize = no"]
+    lines.append(f"[{_POOL_NAME}]")
     if fpm_.is_root:
         lines += [f"user = {fpm_.user}", f"group = {fpm_.group}"]
     lines.append(f"listen = {listen}")

@@ -26,6 +26,8 @@ _KILLED_WITHIN_S = 5.0
 _POLL_S = 0.0005
 _LOG_CAP = 1 << 16
 _TOLD = re.compile(r"\b(WARNING|ERROR|ALERT)\b")
+# Advice on how to tune the pool, given once a second to any that is busy: this is what the night is for.
+_ADVICE = re.compile(r"server reached (pm\.)?max_children setting|seems busy \(you may need to increase")
 _GRAVE = re.compile(r"\b(ERROR|ALERT)\b")
 _TAKEN = re.compile(r"Address already in use|Another FPM instance")
 
@@ -161,7 +163,7 @@ def told(files: Files) -> str:
     lines: List[str] = []
     for path in (files.said, files.log):
         for line in _read(path).splitlines():
-            if _TOLD.search(line) and line not in lines:
+            if _TOLD.search(line) and not _ADVICE.search(line) and line not in lines:
                 lines.append(line)
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _GLOBAL: Dict[str, Pattern[str]] = {
     "error_log": re.compile(r"/.*"),
     "daemonize": re.compile("no"),
+    "log_level": re.compile("warning|notice"),
 }
 _POOL: Dict[str, Pattern[str]] = {
     "user": _ACCOUNT,

@@ -39,6 +39,7 @@ def test_stock_is_the_packaged_pool_on_a_socket_of_our_own() -> None:
     assert php.conf.splitlines() == [
         "[global]",
         f"error_log = {RUN}/php-fpm.log",
+        "log_level = warning",
         "daemonize = no",
         "[autotune]",
         "user = www-data",
@@ -55,6 +56,13 @@ def test_stock_is_the_packaged_pool_on_a_socket_of_our_own() -> None:
         "pm.max_requests = 0",
         "listen.backlog = 511",
     ]
+
+
+def test_a_user_without_root_names_no_account() -> None:
+    facts = php_facts(uid=1000)
+    php = plan({}, php_discovery(facts=facts), study=PHP_STUDY, facts=facts).server.php
+    assert php is not None
+    assert not any(line.startswith(("user", "group", "listen.owner")) for line in php.conf.splitlines())
 
 
 def test_nginx_passes_php_on_and_serves_the_rest() -> None:

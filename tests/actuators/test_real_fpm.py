@@ -28,6 +28,7 @@ from autotune.board.records import (
     UrlTruth,
 )
 from autotune.errors import AutotuneError
+from autotune.load.gates import Answer, judge
 from autotune.runner.session import served_bytes
 from autotune.space.setting import Kind, Setting
 from autotune.space.value import Value
@@ -148,13 +149,13 @@ def test_a_dead_agents_php_fpm_is_found_and_ended(night: PhpNight) -> None:
     assert night.processes() == []
 
 
-def load(night: PhpNight) -> LoadOrder:
+def load(*, connections: int = 4) -> LoadOrder:
     return LoadOrder(
         urls=(LoadUrl(url=f"http://{ADDRESS}:{PORT}{PAGE.path}"),),
         address=ADDRESS,
         seed=0,
         threads=1,
-        connections=4,
+        connections=connections,
         warmup_s=0.0,
         duration_s=1.0,
         marker="report0123456789",
@@ -164,7 +165,7 @@ def load(night: PhpNight) -> LoadOrder:
 
 def test_a_load_counts_phps_cpu_too_and_tells_of_its_master(night: PhpNight) -> None:
     night.serve({"fpm:pm": "static", "fpm:max_children": 2})
-    seen = night.line.load(load(night))
+    seen = night.line.load(load())
     (master, _), *children = night.processes()
     assert master in seen.workers_before
     assert seen.workers_before == seen.workers_after
@@ -181,11 +182,37 @@ def test_a_master_that_was_killed_is_missing_after_the_load(night: PhpNight) -> 
     night.serve({"fpm:pm": "static"})
     (master, _), *_ = night.processes()
     os.kill(master, signal.SIGKILL)
-    seen = night.line.load(load(night))
+    seen = night.line.load(load())
     assert master in seen.workers_before
     assert master not in seen.workers_after
     night.serve()
     assert all(pid != master for pid, _ in night.processes())
+
+
+def test_a_backlog_that_overflows_is_the_configurations_failure(night: PhpNight) -> None:
+    served = night.serve({"fpm:pm": "static", "fpm:max_children": 1, "fpm:listen.backlog": 16})
+    order = load(connections=64)
+    judged = judge(night.line.load(order), order, answers=[Answer(wire_bytes=served.urls[0].wire_bytes)])
+    assert judged.measurement is None
+    assert judged.blame == "configuration"
+    assert "status 400 or above" in judged.reason
+
+
+def test_every_setting_of_php_is_taken_without_a_complaint(night: PhpNight) -> None:
+    chosen: dict[str, Value] = {
+        "fpm:opcache.validate_timestamps": False,
+        "fpm:opcache.revalidate_freq": 60,
+        "fpm:opcache.jit": "function",
+        "fpm:opcache.jit_buffer_size": 2 << 20,
+        "fpm:opcache.memory_consumption": 64 << 20,
+        "fpm:opcache.interned_strings_buffer": 4 << 20,
+        "fpm:opcache.max_accelerated_files": 1_000,
+        "fpm:realpath_cache_size": 1 << 20,
+        "fpm:realpath_cache_ttl": 60,
+        "fpm:output_buffering": 8_192,
+    }
+    assert night.serve(chosen).error_log == ""
+    assert night.board.read(f"{night.run_dir}/php-fpm.log") == ""
 
 
 def test_settings_that_count_only_at_php_s_own_start_bite(night: PhpNight) -> None:
