@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autotune.actuators.target import Sight, Target, found_text, text_of
-from autotune.actuators.throttling import COOLING_PATHS, cooled
 from autotune.actuators.wording import kernel_text, kernel_value, safe_word
 from autotune.errors import SettingUnsupported
 from autotune.space.setting import Setting
@@ -17,7 +16,7 @@ _ROOT = "/sys/class/devfreq"
 def paths_to_read(setting: Setting) -> tuple[str, ...]:
     device = f"{_ROOT}/{safe_word(setting, setting.instance)}"
     own = f"{device}/{setting.part}"
-    return tuple(dict.fromkeys((own, f"{device}/governor", f"{device}/available_governors", *COOLING_PATHS)))
+    return tuple(dict.fromkeys((own, f"{device}/governor", f"{device}/available_governors")))
 
 
 def target(setting: Setting, sight: Sight) -> Target:
@@ -28,8 +27,6 @@ def target(setting: Setting, sight: Sight) -> Target:
         raise SettingUnsupported(
             f"this kernel sets no clock of {setting.instance} (the memory's is the vendor kernel's alone)"
         )
-    if cooling := cooled(sight):
-        raise SettingUnsupported(f"not while the board is slowed down by heat ({cooling}): let it cool down")
     text = found_text(sight, path)
 
     def value(read: Mapping[str, str]) -> Value:
