@@ -12,10 +12,12 @@ from autotune.errors import SettingUnsupported, UsageError
 from autotune.experiment.events import Event, NightBegun
 from autotune.experiment.study import Study
 from autotune.measurement.comparison import Comparison, compare
+from autotune.report.by_hand import FILED, by_hand_lines, is_by_hand
 from autotune.report.changes import changes, last_night
 from autotune.report.comparison_page import answer, doubt_lines, ratio_interval, stamps
 from autotune.report.nginx_snippet import comment, nginx_text
-from autotune.report.words import load_text, local_time_text, rate_text
+from autotune.report.words import interval_text, load_text, local_time_text, rate_text
+from autotune.report.workload_parts import figure_name, goal_text
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
@@ -48,8 +50,12 @@ def export_files(study: Study, log: Sequence[Event]) -> dict[str, str]:
             hint="Export with the autotune that ran the study.",
         )
     families = {
-        family: {id_: value for id_, value in chosen.items() if CATALOGUE[id_].family == family}
-        for family in ("sysctl", "nginx", "thp")
+        family: {
+            id_: value
+            for id_, value in chosen.items()
+            if CATALOGUE[id_].family == family and not is_by_hand(id_)
+        }
+        for family in sorted(FILED)
     }
     files: dict[str, str] = {}
     if families["sysctl"]:
@@ -206,7 +212,7 @@ def _provenance(
         "",
         "## Measured (finals: fresh, interleaved samples)",
         "",
-        "| arm | requests/s | n |",
+        f"| arm | {figure_name(study)} | n |",
         "|---|---:|---:|",
         *(f"| {arm.name} | {rate_text(arm.requests_per_s)} | {arm.n} |" for arm in comparison.arms if arm.n),
         "",
@@ -218,6 +224,7 @@ def _provenance(
             if pair.n
         ),
         "",
+        *_by_workload(study, comparison),
     ]
     if comparison.doubts:
         lines += ["## Reasons for doubt", "", *(f"- {line}" for line in doubt_lines(comparison.doubts)), ""]
@@ -240,6 +247,7 @@ def _provenance(
         *(line for name in files for line in _INSTALL[name]),
         "```",
         "",
+        *_without_files(configuration, stock),
         "## Undo",
         "",
         "```sh",
@@ -253,6 +261,43 @@ def _provenance(
         "",
     ]
     return "\n".join(lines)
+
+
+def _by_workload(study: Study, comparison: Comparison) -> list[str]:
+    """Each workload's own ratios, where there are several; and the goals."""
+    lines: list[str] = []
+    if len(study.workloads) > 1:
+        lines += ["| workload | pair | ratio [plain 95 % interval] | n |", "|---|---|---|---:|"]
+        lines += [
+            f"| {_cell(one.name)} | {pair.a} / {pair.b} | {interval_text(pair.ratio, pair.low, pair.high)} | {pair.n} |"
+            for one in comparison.workloads
+            for pair in one.pairs
+        ]
+        lines.append("")
+    goals = [
+        f"- goal of {_cell(one.goal.workload)}: {goal_text(one)}: {one.state} by {one.arm}"
+        for one in comparison.goals
+    ]
+    return [*lines, *goals, ""] if goals else lines
+
+
+def _without_files(configuration: Configuration, stock: Mapping[str, Value]) -> list[str]:
+    lines = by_hand_lines(configuration.mapping, stock)
+    if not lines:
+        return []
+    return [
+        "## What these files do not hold",
+        "",
+        (
+            "It was part of what was measured, and nothing here installs it. These commands hold until the next reboot;"
+            " NIC and DISK stand for the load's network card and the disk under the served files."
+        ),
+        "",
+        "```sh",
+        *lines,
+        "```",
+        "",
+    ]
 
 
 def _cell(text: str) -> str:

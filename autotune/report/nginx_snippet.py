@@ -12,7 +12,7 @@ from autotune.space.value import Value
 _CONTEXTS: tuple[tuple[str, frozenset[str]], ...] = (
     ("main", frozenset(setting.id for setting in nginx.MAIN)),
     ("events", frozenset(setting.id for setting in nginx.EVENTS)),
-    ("http", frozenset(setting.id for setting in nginx.HTTP)),
+    ("http", frozenset(setting.id for setting in nginx.HTTP + nginx.FASTCGI)),
 )
 _LISTEN = frozenset(setting.id for setting in nginx.LISTEN)
 
@@ -76,7 +76,7 @@ def _directive(name: str, values: Mapping[str, Value]) -> str:
     """One directive with all its parts, or a comment that says to remove it or where its words belong."""
     id_ = f"nginx:{name}"
     match name:
-        case "output_buffers" | "large_client_header_buffers":
+        case "output_buffers" | "large_client_header_buffers" | "fastcgi_buffers":
             return f"{name} {_word(f'{id_}.number', values)} {_word(f'{id_}.size', values)};"
         case "thread_pool":
             threads, queue = _word(f"{id_}.threads", values), _word(f"{id_}.max_queue", values)
@@ -92,6 +92,14 @@ def _directive(name: str, values: Mapping[str, Value]) -> str:
             if mask == "off":
                 return f"# remove {name}"
             return f"{name} auto{'' if mask == 'auto' else ' ' + _word(id_, values)};"
+        case "upstream":
+            idle = values["nginx:upstream.keepalive"]
+            word = (
+                "no keepalive" if idle == "off" else f"keepalive {_word('nginx:upstream.keepalive', values)};"
+            )
+            return f"# in the upstream block of php-fpm: {word}"
+        case "fastcgi_busy_buffers_size" if values[id_] == "auto":
+            return f"# remove {name}"
         case _ if values[id_] == "unset":
             return f"# remove {name}"
         case _:

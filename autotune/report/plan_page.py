@@ -38,8 +38,10 @@ def plan_page(study: Study, summary: PlanSummary, *, asked: str) -> Page:
                         ()
                         if len(study.workloads) == 1
                         else (
-                            f"Each sample runs {len(study.workloads)} workloads:"
-                            f" {', '.join(one.name for one in study.workloads)}.",
+                            (
+                                f"Each sample runs {len(study.workloads)} workloads:"
+                                f" {', '.join(one.name for one in study.workloads)}."
+                            ),
                         )
                     ),
                 ),
