@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from paper_board import BEGUN, DEBIAN_CONF, PINNED, discovery, facts, lines, plan
 
+from autotune.actuators.nginx import PHP_ONLY
 from autotune.actuators.packaged import Directive, parse
 from autotune.errors import SettingUnsupported
 from autotune.space.catalogue import CATALOGUE
@@ -225,7 +226,11 @@ def another(setting: Setting) -> Value:
 
 @pytest.mark.parametrize(
     "setting",
-    [one for one in CATALOGUE.values() if one.family == "nginx" and not one.loopback],
+    [
+        one
+        for one in CATALOGUE.values()
+        if one.family == "nginx" and not one.loopback and one.id not in PHP_ONLY
+    ],
     ids=lambda setting: setting.key,
 )
 def test_every_directive_of_the_catalogue_has_a_place(setting: Setting) -> None:

@@ -13,6 +13,7 @@ import pytest
 from paper_board import BEGUN, STUDY, facts, plan, readings
 
 from autotune.actuators.discovery import Discovery, discover
+from autotune.actuators.nginx import PHP_ONLY
 from autotune.board.records import Begun
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.setting import Kind, Setting
@@ -24,7 +25,8 @@ NGINX = "/usr/sbin/nginx"
 BASE = Path("/etc/nginx/nginx.conf")
 # What nginx -t refuses although the catalogue allows it, with the reason.
 REFUSED: Mapping[tuple[str, Value], str] = {}
-DIRECTIVES = [setting for setting in CATALOGUE.values() if setting.family == "nginx"]
+# Those about PHP are tried with a php-fpm behind nginx, in test_real_fpm.
+DIRECTIVES = [one for one in CATALOGUE.values() if one.family == "nginx" and one.id not in PHP_ONLY]
 
 
 @cache
