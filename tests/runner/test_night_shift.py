@@ -15,8 +15,20 @@ import pytest
 from autotune.board.records import Begun, Ended
 from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageAway, StorageError
 from autotune.experiment.bench import AskSampler, Measure, Outcome
-from autotune.experiment.events import Event, Failure, Gap, NightBegun, Plan, Proposal, Sample, Void
+from autotune.experiment.events import (
+    Event,
+    Failure,
+    Gap,
+    NightBegun,
+    NightEnded,
+    Plan,
+    Proposal,
+    Sample,
+    Stage,
+    Void,
+)
 from autotune.runner import night
+from autotune.runner.nights import NightResult, Purpose, night_count, open_night
 from autotune.runner.notices import Notice
 from autotune.storage.store import Store
 from night_example import a_night, a_study
@@ -78,7 +90,7 @@ class Board:
 
 
 def _sample(order: Measure) -> Sample | Failure:
-    place = order.key.model_copy(update={"attempt": 0})
+    place = order.key.model_copy(update={"attempt": 0, "night": 1})
     event = next(one for one in EXAMPLE if isinstance(one, (Sample, Failure)) and one.key == place)
     return event.model_copy(update={"key": order.key})
 
@@ -95,33 +107,37 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[..., night.NightResult]:
+def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[..., NightResult]:
     """Runs the example's night on such a board."""
 
-    def run(board: Board, trials: int | None = None) -> night.NightResult:
+    def run(
+        board: Board, trials: int | None = None, *, purpose: Purpose | None = None, rounds: int | None = None
+    ) -> NightResult:
         began = next(one for one in EXAMPLE if isinstance(one, NightBegun))
         plan = next(one for one in EXAMPLE if isinstance(one, Plan))
         monkeypatch.setattr(night, "self_test", lambda _study: None)
         monkeypatch.setattr("autotune.runner.night.Held.take", board.take)
         monkeypatch.setattr(night, "LiveBench", lambda held: held)
         monkeypatch.setattr(night.NightShift, "_begin_or_go_on", _beginning(began))
-        monkeypatch.setattr(night, "plan_night", lambda *_args, **_kwargs: plan)
+        if purpose is None:
+            monkeypatch.setattr(night, "plan_night", lambda *_args, **_kwargs: plan)
         monkeypatch.setattr(night, "propose", _proposal)
         monkeypatch.setattr(night, "write_mirror", lambda *_args: None)
-        return night.run_night(STUDY, store, watcher=nobody, trials=trials)
+        return night.run_night(STUDY, store, watcher=nobody, trials=trials, purpose=purpose, rounds=rounds)
 
     return run
 
 
 def _beginning(began: NightBegun) -> Callable[[night.NightShift, object, object], None]:
     def begin(shift: night.NightShift, _held: object, _bench: object) -> None:
-        if shift._open_night() is None:
-            shift._append(began)
+        if open_night(shift._log) is None:
+            number = night_count(shift._log) + 1
+            shift._append(began.model_copy(update={"night": number, "purpose": shift._purpose}))
 
     return begin
 
 
-Hold = Callable[..., night.NightResult]
+Hold = Callable[..., NightResult]
 
 
 def test_an_undisturbed_night_is_the_examples(hold: Hold, store: Store) -> None:
@@ -188,6 +204,49 @@ def _cut(hold: Hold, store: Store, minutes: float, at: str, trials: int | None =
     with patch("autotune.runner.night.time.time", lambda: now):
         hold(Board(), trials)
     return store.log(STUDY.name)
+
+
+def _nights(store: Store) -> list[tuple[int, str, str]]:
+    """Each night with what it was for and how it ended."""
+    log = store.log(STUDY.name)
+    ends = {one.night: one.outcome for one in log if isinstance(one, NightEnded)}
+    return [
+        (one.night, one.purpose, ends.get(one.night, "open")) for one in log if isinstance(one, NightBegun)
+    ]
+
+
+def test_a_baseline_holds_the_steps_alone_and_a_run_after_it_tunes(hold: Hold, store: Store) -> None:
+    assert hold(Board(), purpose="baseline", rounds=3).outcome == "complete"
+    stages = {one.key.stage for one in store.log(STUDY.name) if isinstance(one, Sample)}
+    assert stages == {Stage.CALIBRATION, Stage.SERIES}
+    assert hold(Board(), purpose="baseline").outcome == "already complete"
+    assert hold(Board(), purpose="tune").outcome == "complete"
+    assert _nights(store) == [(1, "baseline", "complete"), (2, "tune", "complete")]
+    assert hold(Board(), purpose="tune").outcome == "already complete"
+    assert hold(Board(), purpose="baseline").outcome == "already complete"
+
+
+def _cut_short(hold: Hold, at: str, purpose: Purpose) -> None:
+    def before(order: Measure) -> None:
+        if order.key.text == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hold(Board(before=before), purpose=purpose, rounds=3)
+
+
+def test_an_interrupted_baseline_is_gone_on_with(hold: Hold, store: Store) -> None:
+    _cut_short(hold, "1/series/1/0/0", "baseline")
+    at = datetime.fromisoformat(store.log(STUDY.name)[-1].at).timestamp()
+    with patch("autotune.runner.night.time.time", lambda: at + 10):
+        assert hold(Board(), purpose="baseline").outcome == "complete"
+    assert _nights(store) == [(1, "baseline", "complete")]
+
+
+def test_an_open_baseline_is_closed_when_a_night_that_tunes_is_asked_for(hold: Hold, store: Store) -> None:
+    _cut_short(hold, "1/series/1/0/0", "baseline")
+    assert hold(Board(), purpose="tune").outcome == "complete"
+    assert _nights(store) == [(1, "baseline", "abandoned"), (2, "tune", "complete")]
 
 
 def test_half_a_pair_does_not_wait_an_hour_for_its_other_half(hold: Hold, store: Store) -> None:
