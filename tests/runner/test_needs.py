@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from autotune.agent.allowed import find_program
 from autotune.errors import AutotuneError, BoardUnfit, LoadGeneratorFailed
+from autotune.experiment.study import ManagedNginx, ServedFile
 from autotune.runner.preflight import needs, require
 from conftest import BoardNamespace
 from night_example import a_study
@@ -40,3 +42,25 @@ def test_programs_that_run_are_named_with_their_version(board_namespace: BoardNa
     assert "nginx" in found["nginx"].detail
     assert found["wrk"].ok
     assert "wrk" in found["wrk"].detail
+
+
+@pytest.mark.usefixtures("real_nginx", "real_wrk")
+@pytest.mark.parametrize(("instead", "told"), [("/bin/false", "does not run"), ("/dev/null", "not found")])
+def test_only_a_study_of_php_asks_for_php_fpm(
+    board_namespace: BoardNamespace, instead: str, told: str
+) -> None:
+    plain = a_study()
+    assert isinstance(plain.server, ManagedNginx)
+    files = (*plain.server.files, ServedFile(path="/page.php", size_bytes=1_000))
+    php = plain.model_copy(update={"server": plain.server.model_copy(update={"files": files})})
+    path = find_program("php-fpm")
+    if not path:
+        pytest.skip("php-fpm is not installed: scripts/setup --dev")
+    assert board_namespace.run("mount", "--bind", instead, path).returncode == 0
+    line = board_namespace.connect()
+    assert not [one for one in needs(line, plain) if one.what == "php-fpm"]
+    (need,) = (one for one in needs(line, php) if one.what == "php-fpm")
+    assert not need.ok
+    assert told in need.detail
+    assert "apt-get install" in need.next
+    assert "php-fpm" in need.next
