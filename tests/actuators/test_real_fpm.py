@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import signal
+import threading
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +30,7 @@ from autotune.board.records import (
     Switched,
     UrlTruth,
 )
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, BoardUnreachable
 from autotune.load.gates import Answer, judge
 from autotune.runner.session import served_bytes
 from autotune.space.setting import Kind, Setting
@@ -147,6 +150,24 @@ def test_a_dead_agents_php_fpm_is_found_and_ended(night: PhpNight) -> None:
     ended = night.board.connect().end()
     assert ended.left == ()
     assert night.processes() == []
+
+
+@pytest.mark.parametrize("after_s", [0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1])
+def test_an_agent_that_dies_in_a_switch_leaves_nothing(night: PhpNight, after_s: float) -> None:
+    order = night.order({"fpm:pm": "static", "fpm:max_children": 8})
+    night.line.switch((), order)
+    killer = threading.Timer(after_s, os.kill, (night.line.agent_pid, signal.SIGKILL))
+    killer.start()
+    with contextlib.suppress(BoardUnreachable):
+        night.line.switch((), order)
+    killer.join()
+    # Its guardian has a moment to be done; what it leaves is the next one's to find.
+    until = time.monotonic() + 5
+    while night.board.exists(night.run_dir) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert night.processes() == []
+    assert not [name for _, name, _ in night.board.processes() if name == "nginx"]
+    assert not night.board.exists(night.run_dir)
 
 
 def load(*, connections: int = 4) -> LoadOrder:
