@@ -112,12 +112,16 @@ def _page(one: StudySummary, others: Sequence[str]) -> Page:
     else:
         lines = [f"autotune resume {one.name}", f"autotune show {one.name}"]
     parts: list[Part] = [
-        Table(title=f"{one.name}, night {one.night}", columns=("", "is"), rows=tuple(rows)),
+        Table(title=f"{one.name}, night {one.night}{_aim(one)}", columns=("", "is"), rows=tuple(rows)),
         Paragraph(title="Next", lines=tuple(lines)),
     ]
     if others:
         parts.append(Paragraph(lines=(f"Also here: {', '.join(others)}",), tone="quiet"))
     return Page(parts=tuple(parts))
+
+
+def _aim(one: StudySummary) -> str:
+    return ", a baseline" if one.purpose == "baseline" else ""
 
 
 def _is_running(one: StudySummary) -> bool:
@@ -154,6 +158,7 @@ def _summary_json(one: StudySummary) -> dict[str, Json]:
         "study": one.name,
         "stage": one.stage,
         "night": one.night,
+        "purpose": one.purpose,
         "samples": one.samples,
         "failures": one.failures,
         "trials": one.trials,

@@ -54,7 +54,7 @@ def progress_of(study: Study, log: Sequence[Event], deadline_s: float | None, sa
         best_pm=_pm(best, sigma),
         failures=failures,
         time_left_s=time_left_s,
-        last=_last_words(last),
+        last=_last_words(study, last),
     )
 
 
@@ -69,11 +69,14 @@ def _pm(score: TrialScore | None, sigma: float | None) -> float | None:
     return math.exp(score.score) * _HALF_WIDTH * sigma * math.sqrt(1 / score.n + 0.5)
 
 
-def _last_words(event: Event) -> str:
+def _last_words(study: Study, event: Event) -> str:
     at = datetime.fromisoformat(event.at).astimezone().strftime("%H:%M:%S")
     match event:
         case Sample():
-            return f"{at} {event.arm.text}: {event.rate:,.0f} requests/s"
+            if len(study.workloads) == 1:
+                return f"{at} {event.arm.text}: {event.rate:,.0f} requests/s"
+            each = ", ".join(f"{name} {run.requests_per_s:,.0f}" for name, run in event.measurements.items())
+            return f"{at} {event.arm.text}: mean {event.rate:,.0f} requests/s ({each})"
         case Failure():
             return f"{at} {event.arm.text}: failed in {event.stage}: {event.reason}"
         case Proposal():

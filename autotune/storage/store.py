@@ -142,6 +142,7 @@ class Store:
                 deadline=stands.deadline,
                 outcome=stands.outcome,
                 last_at=stands.last_at,
+                purpose=stands.purpose,
             )
 
     # Events

@@ -48,7 +48,7 @@ class StudySummary:
 
     `best` is a ratio to stock: of the finals once there are any, else of the ranking's first, else the rough
     drift-corrected ratio of the trial that looks best so far, which over-states. None: nothing to say yet.
-    `night` 0: none has begun. `outcome` "": the latest night is not over. `last_at` "": no event yet.
+    `night` 0: none has begun. `purpose` of that night: tune or baseline. `outcome` "": the latest night is not over. `last_at` "": no event yet.
     """
 
     name: str
@@ -64,6 +64,7 @@ class StudySummary:
     sitting: Sitting | None
     created: str
     last_at: str
+    purpose: str = "tune"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class Standing:
     deadline: str | None = None
     outcome: str = ""
     last_at: str = ""
+    purpose: str = "tune"
 
 
 _COLUMNS = (
@@ -123,6 +125,7 @@ def standing(connection: Connection, study_id: int) -> Standing:
         deadline=begun.get("deadline"),
         outcome=outcome,
         last_at=rows[-1].at,
+        purpose=str(begun.get("purpose", "tune")),
     )
 
 
