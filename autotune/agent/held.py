@@ -6,7 +6,7 @@ import os
 import time
 from typing import Callable, Dict, List, Literal, Optional, Tuple
 
-from autotune.agent import canary, load, nginx, nginx_conf, orders, php, php_conf
+from autotune.agent import canary, load, nginx, nginx_conf, orders, own_conf, php, php_conf
 from autotune.agent.faults import Fault
 from autotune.agent.guardian import Guardian
 from autotune.agent.journal import Entry, Journal
@@ -239,20 +239,41 @@ class Held:
 
     def _examine_server(self, order: orders.NginxOrder) -> str:
         """The nginx program, when the order may be started at all."""
-        program = self._programs["nginx"]["path"]
-        if not program:
-            raise Fault("failed", "nginx is not installed here", "apt-get install nginx")
+        program = self._program(order)
+        if order.conf_path:
+            self._examine_own(order)
+            return program
         frame = nginx_conf.Frame(
             self._files.run_dir,
             self._places.state_of(self._token),
             self._files.pid,
-            order.address,
-            order.port,
+            order.listen,
             self._places.uid,
             order.php.listen if order.php else "",
         )
         nginx_conf.check_conf(order.conf, frame)
         return program
+
+    def _program(self, order: orders.NginxOrder) -> str:
+        """The nginx that the order runs."""
+        if order.build:
+            raise Fault("refused", f"there is no build {order.build[:16]}", "autotune build list")
+        program = self._programs["nginx"]["path"]
+        if not program:
+            raise Fault("failed", "nginx is not installed here", "apt-get install nginx")
+        return program
+
+    def _examine_own(self, order: orders.NginxOrder) -> None:
+        if self._places.uid != 0:
+            raise Fault("not permitted", "only root can show nginx an edited configuration", "run as root")
+        frame = own_conf.Frame(
+            self._files.run_dir,
+            self._places.state_of(self._token),
+            self._files.pid,
+            self._files.error_log,
+            self._places.uid,
+        )
+        own_conf.check_edits(order.conf_path, order.edits, frame)
 
     def _examine_php(self, order: orders.PhpOrder) -> php_conf.Checked:
         return php.examine(order, self._php_files, self._programs["php-fpm"]["path"], self._places.uid)
@@ -290,10 +311,9 @@ class Held:
 
         return nginx.start(
             program,
-            order.conf,
+            nginx.Texts(order.conf, order.conf_path, order.edits),
             self._files,
-            address=order.address,
-            port=order.port,
+            listen=order.listen,
             workers=order.workers,
             cpus=order.cpus,
             record=self._record,
@@ -329,8 +349,8 @@ class Held:
             raise Fault(
                 "refused", "no server runs, so there is nothing to load", "switch to a configuration first"
             )
-        if (order.address, order.port) != (server.address, server.port):
-            raise Fault("refused", f"{order.url} is not the tested server at {server.address}:{server.port}")
+        if not orders.serves(server.listen, order.address, order.port):
+            raise Fault("refused", f"{order.url} is not served where the tested server listens")
         program = self._programs["wrk"]["path"]
         if not program:
             raise Fault("failed", "wrk is not installed here", "apt-get install wrk")

@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import time
-from typing import Callable, Dict, List, Literal, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, Literal, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from autotune.agent import processes, sockets
+from autotune.agent import mounts, processes, sockets
 
 _START_WITHIN_S = 10.0
 _NO_MORE_AFTER_S = 0.3
@@ -62,16 +62,27 @@ class Files(NamedTuple):
         return self.log_dir + "/error.log"
 
 
+class Texts(NamedTuple):
+    """What nginx is to read: a whole configuration of ours, or the user's own with some files seen in place of theirs."""
+
+    conf: str
+    conf_path: str = ""
+    edits: Mapping[str, str] = {}
+
+
 class Server:
     """A running nginx. `workers` are asked of the kernel each time."""
 
     def __init__(
-        self, files: Files, child: processes.Child, address: str, port: int, cpus: Sequence[int]
+        self,
+        files: Files,
+        child: processes.Child,
+        listen: Sequence[Tuple[str, int]],
+        cpus: Sequence[int],
     ) -> None:
         self.files = files
         self.child = child
-        self.address = address
-        self.port = port
+        self.listen = tuple(listen)
         self.cpus = tuple(cpus)
         self.cpu_s_behind: Callable[[], float] = float  # of what it passes requests on to: php-fpm
         self._ended_cpu_s: Dict[int, float] = {}
@@ -142,11 +153,10 @@ class Server:
 
 def start(
     program: str,
-    order_conf: str,
+    texts: Texts,
     files: Files,
     *,
-    address: str,
-    port: int,
+    listen: Sequence[Tuple[str, int]],
     workers: int,
     cpus: Sequence[int],
     record: Callable[[int, int], None],
@@ -159,22 +169,32 @@ def start(
     There is no `nginx -t`: the start says the same of a bad configuration, in the same words, 4 ms earlier.
     Raises Refused, with the reason in nginx's own words.
     """
-    taken = sockets.listeners(address, port)
-    if taken:
-        raise Refused(
-            "nginx", f"port {port} of {address} is taken by {sockets.owner_text(taken)}", "environment"
-        )
+    for address, port in listen:
+        if taken := sockets.listeners(address, port):
+            raise Refused(
+                "nginx", f"port {port} of {address} is taken by {sockets.owner_text(taken)}", "environment"
+            )
     _fresh_logs(files)
-    _write_conf(files.conf, order_conf)
-    argv = [program, "-p", files.run_dir + "/", "-c", files.conf]
+    shown = _put_texts(files, texts)
+    if texts.conf_path:
+        argv = [program, "-c", texts.conf_path]
+    else:
+        argv = [program, "-p", files.run_dir + "/", "-c", files.conf]
     if quiet_start:
         argv += ["-e", "stderr"]
     said = os.open(files.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
-        child = processes.spawn(argv, cpus=cpus, stdout=said, stderr=said, record=record)
+        child = processes.spawn(
+            argv,
+            cpus=cpus,
+            stdout=said,
+            stderr=said,
+            record=record,
+            prepare=mounts.private(shown) if shown else _nothing,
+        )
     finally:
         os.close(said)
-    server = Server(files, child, address, port, cpus)
+    server = Server(files, child, listen, cpus)
     started(server)
     until = time.monotonic() + _START_WITHIN_S
     up, changed = 0, time.monotonic()
@@ -251,7 +271,24 @@ def _fresh_logs(files: Files) -> None:
                 os.unlink(name, dir_fd=handle)
 
 
+def _put_texts(files: Files, texts: Texts) -> List[Tuple[str, str]]:
+    """Writes what nginx reads, and says which of it stands in for which file of the user's."""
+    if not texts.conf_path:
+        _write_conf(files.conf, texts.conf)
+        return []
+    shown = []
+    for number, (path, text) in enumerate(texts.edits.items()):
+        own = f"{files.run_dir}/own-{number}.conf"
+        _write_conf(own, text)
+        shown.append((own, path))
+    return shown
+
+
+def _nothing() -> None:
+    """What is to be done before an nginx that sees the machine as it is."""
+
+
 def _write_conf(path: str, conf: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with open(handle, "w", encoding="ascii") as file:
+    with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write(conf)

@@ -29,14 +29,14 @@ _INCLUDED = ("/etc/nginx/", "/usr/share/nginx/")
 _MODULES = ("/usr/lib/nginx/modules/", "/usr/lib64/nginx/modules/", "/usr/share/nginx/modules/")
 # As nginx's own reader does it: quotes and # mean something only where a word begins, and a } only there ends a block;
 # otherwise `a"b; load_module x;"` would be one string here and two directives there.
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""\s+|\#[^\n]*|(?P<end>[;{}])|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'"""
     r"""|(?P<word>(?:\\.|\$\{|[^\s;{}"'\#\\])(?:\\.|\$\{|[^\s;{\\])*)"""
 )
 
 
 class Frame(NamedTuple):
-    """Where a tested nginx may be: its own directories, and the one address and port it serves.
+    """Where a tested nginx may be: its own directories, and the addresses and ports it serves.
 
     `php`: the socket or address of the night's own php-fpm, "" without; nothing else is passed on to.
     """
@@ -44,8 +44,7 @@ class Frame(NamedTuple):
     run_dir: str
     state_dir: str
     pid_path: str
-    address: str
-    port: int
+    listen: Tuple[Tuple[str, int], ...]
     uid: int
     php: str = ""
 
@@ -84,7 +83,7 @@ def directives(conf: str) -> Iterator[Tuple[str, ...]]:
     words: List[str] = []
     position = 0
     while position < len(conf):
-        found = _TOKEN.match(conf, position)
+        found = TOKEN.match(conf, position)
         if found is None:
             raise Fault(
                 "refused", f"the configuration can't be read from {conf[position : position + 40]!r} on"
@@ -128,10 +127,16 @@ def _check(words: Tuple[str, ...], frame: Frame) -> None:
         if first != frame.pid_path:
             _refuse(words, f"the pid file is {frame.pid_path}")
     elif name == "listen":
-        if first != f"{frame.address}:{frame.port}":
-            _refuse(words, f"the tested nginx listens on {frame.address}:{frame.port} only")
+        places = [at(*one) for one in frame.listen]
+        if first not in places:
+            _refuse(words, f"the tested nginx listens on {' and '.join(places)} only")
     elif (name == "daemon" and first != "off") or (name == "master_process" and first != "on"):
         _refuse(words, "the tested nginx runs in the foreground, with a master")
+
+
+def at(address: str, port: int) -> str:
+    """An address and a port as nginx and URLs write them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _php_server(frame: Frame) -> str:

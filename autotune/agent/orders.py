@@ -9,7 +9,7 @@ import re
 import socket
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from autotune.agent.canary import URL
+from autotune.agent.canary import PORTS, URL
 from autotune.agent.faults import Fault
 from autotune.agent.protocol import UrlTruth
 
@@ -53,14 +53,6 @@ class NginxOrder(NamedTuple):
     cpus: Tuple[int, ...]
     urls: List[UrlTruth]
     php: Optional[PhpOrder] = None
-
-    @property
-    def address(self) -> str:
-        return self.listen[0][0]
-
-    @property
-    def port(self) -> int:
-        return self.listen[0][1]
 
 
 class Switch(NamedTuple):
@@ -132,29 +124,19 @@ def _server(body: Any) -> NginxOrder:
     )
     if not listen:
         raise _wrong("the server listens nowhere")
-    address, port = listen[0]
+    conf, conf_path = _text(body, "conf", 1 << 20), _text(body, "conf_path", 400)
     edits = {_text(one, "path", 400): _text(one, "text", 1 << 20) for one in _list(body, "edits", 500)}
-    urls: List[UrlTruth] = []
-    for one in _list(body, "urls", _URLS_CAP):
-        url, sha256 = _text(one, "url", 400), _text(one, "sha256", 64)
-        found = URL.fullmatch(url)
-        if not found or found["host"] != address or int(found["port"]) != port:
-            raise _wrong(f"{url[:80]!r} is not a plain URL of the server at {address}:{port}")
-        if not _SHA256.fullmatch(sha256):
-            raise _wrong(f"{sha256!r} is not a SHA-256")
-        urls.append(
-            {
-                "url": url,
-                "status": _integer(one, "status", 0, 599),
-                "length": _integer(one, "length", 0, 1 << 40),
-                "sha256": sha256,
-                "address": _text(one, "address", 45),
-                "loose": bool(_get(one, "loose")),
-            }
+    if bool(conf) == bool(conf_path) or (edits and not conf_path):
+        raise _wrong(
+            "a server has either a configuration of its own, or the path of the user's and its edits"
         )
+    urls = truths(body)
+    for one in urls:
+        if not serves(listen, one["address"], _port_of(one["url"])):
+            raise _wrong(f"{one['url'][:80]!r} is not served where this server listens")
     return NginxOrder(
-        _text(body, "conf", 1 << 20),
-        _text(body, "conf_path", 400),
+        conf,
+        conf_path,
         edits,
         _text(body, "build", 64),
         _integer(body, "workers", 1, 1024),
@@ -163,6 +145,45 @@ def _server(body: Any) -> NginxOrder:
         urls,
         None if body.get("php") is None else _php(body["php"]),
     )
+
+
+def truths(body: Dict[str, Any]) -> List[UrlTruth]:
+    """The URLs of a switch or a check, each with where it is and what it must answer."""
+    urls: List[UrlTruth] = []
+    for one in _list(body, "urls", _URLS_CAP):
+        url, sha256 = _text(one, "url", 2000), _text(one, "sha256", 64)
+        found = URL.fullmatch(url)
+        if not found or not 0 < int(found["port"] or 1) <= 65535:
+            raise _wrong(f"{url[:80]!r} is not a plain http or https URL")
+        if not _SHA256.fullmatch(sha256):
+            raise _wrong(f"{sha256!r} is not a SHA-256")
+        urls.append(
+            {
+                "url": url,
+                "address": _address(one, found["host"].strip("[]")),
+                "status": _integer(one, "status", 0, 599),
+                "length": _integer(one, "length", 0, 1 << 40),
+                "sha256": sha256,
+                "loose": bool(_get(one, "loose")),
+            }
+        )
+    return urls
+
+
+def _port_of(url: str) -> int:
+    found = URL.fullmatch(url)
+    return int(found["port"] or PORTS[found["scheme"]]) if found else 0
+
+
+def _covers(at: Tuple[str, int], where: Tuple[str, int]) -> bool:
+    """Whether a listener takes connections to an address and port."""
+    wild = at[0] == "::" or (at[0] == "0.0.0.0" and ":" not in where[0])
+    return at[1] == where[1] and (wild or at[0] == where[0])
+
+
+def serves(listen: Tuple[Tuple[str, int], ...], address: str, port: int) -> bool:
+    """Whether any of these listeners takes connections to an address and port."""
+    return any(_covers(at, (address, port)) for at in listen)
 
 
 def _php(body: Any) -> PhpOrder:

@@ -34,8 +34,13 @@ class Listener(NamedTuple):
 
 
 def listeners(address: str, port: int) -> List[Listener]:
-    """Every socket that could take a connection to this IPv4 address and port: on it, or on all addresses."""
-    wide = (address, "0.0.0.0", "::", "::ffff:" + address)
+    """Every socket that could take a connection to this address and port: on it, or on all addresses.
+
+    To all addresses ("0.0.0.0" or "::"): every socket on the port.
+    """
+    if address in ("0.0.0.0", "::"):
+        return _all_listeners(port)
+    wide = (address, "::") if ":" in address else (address, "0.0.0.0", "::", "::ffff:" + address)
     return [one for one in _all_listeners(port) if one.address in wide]
 
 

@@ -8,7 +8,7 @@ from autotune.agent.faults import Fault
 from autotune.agent.nginx_conf import Frame, check_conf, directives
 
 RUN, STATE = "/run/autotune/0123456789abcdef", "/var/lib/autotune/0123456789abcdef"
-FRAME = Frame(RUN, STATE, RUN + "/nginx.pid", "127.0.0.2", 8088, 0)
+FRAME = Frame(RUN, STATE, RUN + "/nginx.pid", (("127.0.0.2", 8088), ("::1", 8089)), 0)
 
 
 def check(*lines: str) -> None:
@@ -24,6 +24,7 @@ def check(*lines: str) -> None:
         f"pid {RUN}/nginx.pid;",
         "load_module modules/ngx_http_geoip_module.so;",
         "include /etc/nginx/mime.types;",
+        "server { listen [::1]:8089; }",
         "server { listen 127.0.0.2:8088 reuseport backlog=4096; }",
         f"root {STATE}/www;",
         "user www-data;",
