@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from autotune.actuators.target import Sight, Target, found_text
+from autotune.actuators.target import Sight, Target, found_text, text_of
 from autotune.actuators.wording import checked
 from autotune.errors import SettingUnsupported
 from autotune.space.setting import Setting
@@ -15,18 +15,25 @@ _STATE = re.compile(r"(/sys/devices/system/cpu/cpu(\d+)/cpuidle/state)(\d+)/disa
 
 
 def paths_to_read(_setting: Setting) -> tuple[str, ...]:
-    return ("/sys/devices/system/cpu/cpu*/cpuidle/state*/disable",)
+    states = "/sys/devices/system/cpu/cpu*/cpuidle/state*"
+    return (f"{states}/disable", f"{states}/name")
 
 
 def target(setting: Setting, sight: Sight) -> Target:
-    """Raises SettingUnsupported where CPUs have one idle state or none, ValueError when CPUs differ."""
+    """Raises SettingUnsupported where CPUs sleep in one way or in none, ValueError when CPUs differ.
+
+    Polling is no sleep: without its only sleeping state a CPU would spin whenever it has nothing to do.
+    """
     states: dict[int, list[int]] = {}
     for path, reading in sight.readings.items():
-        if (match := _STATE.fullmatch(path)) and reading.text is not None:
+        polls = text_of(sight, path.removesuffix("disable") + "name").strip() == "POLL"
+        if (match := _STATE.fullmatch(path)) and reading.text is not None and not polls:
             states.setdefault(int(match[2]), []).append(int(match[3]))
     deepest = {cpu: max(mine) for cpu, mine in states.items() if len(mine) > 1}
     if not deepest:
-        raise SettingUnsupported("this machine's CPUs have no second idle state that could be turned off")
+        raise SettingUnsupported(
+            "this machine's CPUs have no second way to sleep, so the deepest can't be turned off"
+        )
     paths = tuple(
         f"/sys/devices/system/cpu/cpu{cpu}/cpuidle/state{state}/disable"
         for cpu, state in sorted(deepest.items())

@@ -201,6 +201,19 @@ def test_the_other_families_of_this_board() -> None:
     assert [one.text for one in off if one.path.endswith("/state1/disable")] == ["1"] * 8
     assert "no use over loopback" in rock("pcie:aspm", interface="").missing["pcie:aspm"]
     none = bare(*ids)
-    assert "second idle state" in none.missing["cpuidle:deepest"]
+    assert "no second way to sleep" in none.missing["cpuidle:deepest"]
     assert "no disk of their own" in none.missing["block:site.read_ahead_kb"]
     assert CARD in " ".join(FILES)
+
+
+def test_a_cpu_that_would_only_spin_keeps_its_sleep() -> None:
+    state = "/sys/devices/system/cpu/cpu0/cpuidle/state"
+    files = {
+        f"{state}0/disable": "0",
+        f"{state}0/name": "POLL\n",
+        f"{state}1/disable": "0",
+        f"{state}1/name": "C1\n",
+    }
+    assert "no second way to sleep" in bare("cpuidle:deepest", files=files).missing["cpuidle:deepest"]
+    files |= {f"{state}2/disable": "0", f"{state}2/name": "C6\n"}
+    assert bare("cpuidle:deepest", files=files).targets["cpuidle:deepest"].paths == (f"{state}2/disable",)
