@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from autotune.experiment.events import Doubt, Event, Failure, Measurement, Sample, Stage
+from autotune.experiment.events import AppliedStep, Doubt, Event, Failure, Measurement, Sample, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.by_workload import (
     GoalResult,
@@ -125,6 +125,8 @@ class Comparison:
     workloads: tuple[WorkloadComparison, ...] = ()
     goals: tuple[GoalResult, ...] = ()
     purpose: Literal["tune", "baseline"] = "tune"
+    all_steps: StepGain | None = None
+    """The last of the steps against stock, in the series alone; `number` 0. None: no step changes anything here."""
 
     def arm(self, name: str) -> ArmSummary | None:
         return next((one for one in self.arms if one.name == name), None)
@@ -172,8 +174,9 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         doubts=comparison_doubts(
             study, book, asked, unstable=tuple(arm.name for arm in arms if arm.unstable)
         ),
-        workloads=workload_comparisons(study, finals, names, PAIRS) if finals else (),
+        workloads=workload_comparisons(study, finals, names, PAIRS),
         goals=goal_results(study, finals, names) if finals else (),
+        all_steps=_all_steps(book, asked),
         purpose=book.begun[asked].purpose,
     )
 
@@ -293,32 +296,52 @@ def _ratio(log_ratio: float) -> float | None:
 def _steps(book: Logbook, night: int) -> tuple[StepGain, ...]:
     begun = book.begun[night]
     links = [number for number, _, _ in chain(begun)]
-    rates: dict[int, dict[int, float]] = {}
-    for place, slot in book.slots.items():
-        if place[0] == night and place[1] is Stage.SERIES and slot.sample is not None:
-            rates.setdefault(slot.sample.arm.number, {})[place[2]] = log_rate(slot.sample)
+    rates = _series_rates(book, night)
     gains = []
     for step in begun.steps:
         gain: Interval | None = None
         if step.number in links and step.number > 0:
-            before = rates.get(links[links.index(step.number) - 1], {})
-            own = rates.get(step.number, {})
-            gain = trimmed_interval([own[block] - before[block] for block in sorted(own) if block in before])
-        gains.append(
-            StepGain(
-                number=step.number,
-                name=step.name,
-                state=step.state,
-                applied=step.applied,
-                of=step.of,
-                ratio=_ratio(gain.center) if gain is not None else None,
-                low=_ratio(gain.low) if gain is not None else None,
-                high=_ratio(gain.high) if gain is not None else None,
-                n=gain.n if gain is not None else 0,
-                published=step.published,
-            )
-        )
+            gain = _gain(rates, step.number, links[links.index(step.number) - 1])
+        gains.append(_step_gain(step, gain))
     return tuple(gains)
+
+
+def _all_steps(book: Logbook, night: int) -> StepGain | None:
+    links = chain(book.begun[night])
+    number, _, last = links[-1]
+    if last is None:
+        return None
+    gain = _step_gain(last, _gain(_series_rates(book, night), number, 0))
+    return replace(gain, number=0, name="all steps", published=None)
+
+
+def _series_rates(book: Logbook, night: int) -> dict[int, dict[int, float]]:
+    """ln(requests/s) by step, then by round."""
+    rates: dict[int, dict[int, float]] = {}
+    for place, slot in book.slots.items():
+        if place[0] == night and place[1] is Stage.SERIES and slot.sample is not None:
+            rates.setdefault(slot.sample.arm.number, {})[place[2]] = log_rate(slot.sample)
+    return rates
+
+
+def _gain(rates: dict[int, dict[int, float]], step: int, before: int) -> Interval:
+    own, other = rates.get(step, {}), rates.get(before, {})
+    return trimmed_interval([own[block] - other[block] for block in sorted(own) if block in other])
+
+
+def _step_gain(step: AppliedStep, gain: Interval | None) -> StepGain:
+    return StepGain(
+        number=step.number,
+        name=step.name,
+        state=step.state,
+        applied=step.applied,
+        of=step.of,
+        ratio=_ratio(gain.center) if gain is not None else None,
+        low=_ratio(gain.low) if gain is not None else None,
+        high=_ratio(gain.high) if gain is not None else None,
+        n=gain.n if gain is not None else 0,
+        published=step.published,
+    )
 
 
 def _excluded(book: Logbook, night: int) -> tuple[Excluded, ...]:

@@ -13,7 +13,7 @@ from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict,
 from autotune.measurement.verdicts import Verdict
 from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
 from autotune.report.page import Page, Paragraph, Part, Table
-from autotune.report.words import interval_text, percent_text, rate_text
+from autotune.report.words import interval_text, percent_text, rate_text, ratio_text
 from autotune.report.workload_parts import (
     figure_name,
     goals_json,
@@ -97,6 +97,7 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
         }
         for step in comparison.steps
     ]
+    document["all_steps"] = None if comparison.all_steps is None else _step_json(comparison.all_steps)
     document["calibration"] = _calibration_json(comparison)
     document["excluded"] = list(excluded_lines(comparison))
     document["doubts"] = [one.model_dump() for one in comparison.doubts]
@@ -192,7 +193,9 @@ def _arms_table(study: Study, comparison: Comparison) -> Table:
             if arm.n
         ),
         right=frozenset(numbers),
-        note=f"Mean: {figure_name(study)}; latency and CPU likewise." if several else "",
+        note=f"Mean: {figure_name(study)}; latency and CPU likewise."
+        if several and any(arm.n for arm in comparison.arms)
+        else "",
     )
 
 
@@ -212,7 +215,9 @@ def _pairs_table(comparison: Comparison) -> Table:
             if pair.n
         ),
         right=frozenset({"n", "change"}),
-        note="Intervals hold at 95 % for all pairs together (Holm); a claim needs 1 % and the sign test's agreement.",
+        note="Intervals hold at 95 % for all pairs together (Holm); a claim needs 1 % and the sign test's agreement."
+        if comparison.pairs
+        else "",
     )
 
 
@@ -239,7 +244,16 @@ def _steps_table(comparison: Comparison) -> Table:
             for step in comparison.steps
         ),
         right=frozenset({"step", "n"}),
+        note=_all_steps(comparison),
     )
+
+
+def _all_steps(comparison: Comparison) -> str:
+    found = comparison.all_steps
+    if found is None or found.ratio is None:
+        return ""
+    interval = ratio_interval(found)
+    return f"All steps together over stock, in this series: {interval if interval != '-' else ratio_text(found.ratio)}."
 
 
 def _share(share: float) -> str:
@@ -265,7 +279,10 @@ def _calibration_paragraph(comparison: Comparison) -> Paragraph:
 
 
 def _next(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    lines = [
+    lines = (
+        [] if comparison.purpose == "tune" else ["autotune run STUDY                    a night that tunes"]
+    )
+    lines += [
         f"autotune show {study.name}                    stages, best trials, failures, what was left out"
     ]
     if any(arm.name == "automatic" and arm.n for arm in comparison.arms):

@@ -59,7 +59,7 @@ def workload_tables(study: Study, comparison: Comparison) -> tuple[Part, ...]:
                 for pair in one.pairs
             ),
             right=frozenset({"n"}),
-            note=PLAIN,
+            note=PLAIN if any(one.pairs for one in comparison.workloads) else "",
         ),
     )
 
@@ -80,7 +80,7 @@ def goals_table(comparison: Comparison) -> Table:
             )
             for one in comparison.goals
         ),
-        note="Not shown: the interval holds figures on both sides of the goal.",
+        note="Not shown: the interval holds figures on both sides of the goal." if comparison.goals else "",
     )
 
 

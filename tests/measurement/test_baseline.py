@@ -35,6 +35,8 @@ def test_it_measures_stock_and_every_step_and_asks_nobody_anything() -> None:
     assert last.ratio == pytest.approx(1.25 / 1.20, abs=0.03)
     assert (first.n, last.n) == (5, 5)
     assert (again.state, again.ratio) == ("already so", None)
+    assert comparison.all_steps is not None
+    assert comparison.all_steps.ratio == pytest.approx(1.25, abs=0.03)
 
 
 def test_it_can_be_cut_anywhere_and_goes_on_where_it_was() -> None:

@@ -129,5 +129,8 @@ def test_a_goal_is_met_missed_or_not_shown(goal: Goal, state: str) -> None:
 def test_without_finals_there_is_nothing_to_tell_of_workloads() -> None:
     study = two_loads((a_goal("small", "at least", 1.05),))
     comparison = compare(study, [night_begun()])
-    assert comparison.workloads == ()
+    assert [(one.name, one.arms, one.pairs) for one in comparison.workloads] == [
+        ("small", (), ()),
+        ("large", (), ()),
+    ]
     assert comparison.goals == ()
