@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from autotune.actuators.switching import Effective, SwitchPlan, effects_of, plan_switch
-from autotune.board.records import LoadSeen, ServerOrder, Switched, UrlTruth
+from autotune.board.records import LoadSeen, ServerOrder, Switched, UrlSeen, UrlTruth
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, Failure, Measurement, Sample
@@ -79,27 +79,18 @@ class LiveBench:
         self._truth: tuple[Truth, ...] = ()
 
     def learn_truth(self) -> None:
-        """Starts stock twice and keeps what it serves as the canary's truth.
+        """What the canary's answers must be: those of the live server, where there was one, else of stock started twice.
 
-        A body that differs between the two is compared by status and length only. Raises BoardUnfit when stock
-        doesn't run or doesn't serve the study's files.
+        A body that differs from answer to answer is compared by status and class of length only. Raises BoardUnfit when
+        stock doesn't run, doesn't serve the study's URLs, or doesn't answer as the live server did.
         """
-        first, second = self._start_stock(), self._start_stock()
-        truths = []
-        for url, one, two in zip(self._site.urls, first.urls, second.urls, strict=True):
-            if one.status != 200 or two.status != 200:
-                raise BoardUnfit(f"stock answers {one.status} for {url.target}, not 200")
-            same = one.sha256 == two.sha256
-            truths.append(
-                Truth(
-                    url=url,
-                    status=one.status,
-                    length=one.length,
-                    sha256=one.sha256 if same else "",
-                    loose=not same,
-                )
-            )
-        self._truth = tuple(truths)
+        live = self._held.live
+        if live:
+            self._truth = _truths(self._site.urls, live)
+            self._start_stock(self._truth)
+            return
+        unknown = tuple(Truth(url=url) for url in self._site.urls)
+        self._truth = _truths(self._site.urls, [self._start_stock(unknown).urls for _ in range(2)])
 
     def measure(self, order: Measure) -> Outcome:
         try:
@@ -201,10 +192,9 @@ class LiveBench:
             placement=self._held.placement,
         )
 
-    def _start_stock(self) -> Switched:
+    def _start_stock(self, wanted: Sequence[Truth]) -> Switched:
         address = self._next_address()
         plan = self._plan(Configuration(), address)
-        wanted = tuple(Truth(url=url) for url in self._site.urls)
         switched = self._held.connection.switch(plan.writes, self._order(plan, address, wanted))
         if switched.step:
             raise BoardUnfit(
@@ -240,6 +230,30 @@ class LiveBench:
             sha256=truth.sha256,
             loose=truth.loose,
         )
+
+
+def _truths(urls: Sequence[Url], answers: Sequence[Sequence[UrlSeen]]) -> tuple[Truth, ...]:
+    """From each URL's answers, asked more than once. Raises BoardUnfit for one that is an error or not always the same status."""
+    truths = []
+    for url, *seen in zip(urls, *answers, strict=True):
+        statuses = {one.status for one in seen}
+        if len(statuses) > 1 or max(statuses) >= 400:
+            told = ", then ".join(str(one.status) for one in seen)
+            raise BoardUnfit(
+                f"{url.target} answers {told}: wrk would count that as errors",
+                hint="load only what the site serves",
+            )
+        same = len({(one.sha256, one.length) for one in seen}) == 1
+        truths.append(
+            Truth(
+                url=url,
+                status=seen[0].status,
+                length=seen[0].length,
+                sha256=seen[0].sha256 if same else "",
+                loose=not same,
+            )
+        )
+    return tuple(truths)
 
 
 def _failed(order: Measure, failed: NotInForce, raw: str = "") -> Outcome:

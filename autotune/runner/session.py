@@ -16,7 +16,7 @@ from autotune.actuators.discovery import Discovery, discover, paths_to_read
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
-from autotune.board.records import Begun, BoardStatus, Ended, PutFile
+from autotune.board.records import Begun, BoardStatus, Ended, PutFile, UrlSeen
 from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
 from autotune.experiment.study import ManagedNginx, ServedFile, Study
 from autotune.space.catalogue import CATALOGUE
@@ -103,13 +103,18 @@ echo str_repeat(' ', $left);
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A board under our lock, with its stock known."""
+    """A board under our lock, with its stock known.
+
+    `live`: what the user's own running server answered to each of the site's URLs before it was stopped, twice or more;
+    () where there is none.
+    """
 
     connection: Connection
     study: Study
     begun: Begun
     placement: CpuPlacement
     discovery: Discovery
+    live: tuple[tuple[UrlSeen, ...], ...] = ()
 
     @classmethod
     def take(cls, study: Study, night: int, *, kept: bool = False) -> Self:

@@ -8,7 +8,8 @@ import pytest
 from scripted_board import WIRE_BYTES, ScriptedLine, held_on, seen
 
 from autotune.board.placement import CpuPlacement
-from autotune.board.records import LoadOrder, LoadSeen, PutFile
+from autotune.board.records import LoadOrder, LoadSeen, PutFile, UrlSeen
+from autotune.errors import BoardUnfit
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
 from autotune.experiment.study import (
@@ -116,6 +117,39 @@ def test_a_body_that_stock_changes_each_time_may_differ_by_a_fifth_and_no_other(
     ]
     assert isinstance(event, Failure)
     assert event.reason.startswith("large: bytes per request off")
+
+
+def live(*statuses: int) -> tuple[UrlSeen, UrlSeen]:
+    small, large = (
+        UrlSeen(url="u", status=status, length=700, wire_bytes=800, sha256=f"{number:064x}")
+        for number, status in enumerate(statuses)
+    )
+    return small, large
+
+
+def test_the_live_servers_answers_are_the_truth_and_stock_must_give_them() -> None:
+    line = ScriptedLine()
+    held = replace(held_on(line, STUDY), live=(live(200, 301), live(200, 301)))
+    LiveBench(held).learn_truth()
+    assert [(truth.status, truth.length, truth.sha256[-1]) for truth in line.switches[0].urls] == [
+        (200, 700, "0"),
+        (301, 700, "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ((200, 404), (200, 404), "/large answers 404, then 404"),
+        ((200, 200), (503, 200), "/small answers 200, then 503"),
+    ],
+)
+def test_what_the_live_server_does_not_serve_is_not_loaded(
+    first: tuple[int, int], second: tuple[int, int], says: str
+) -> None:
+    held = replace(held_on(ScriptedLine(), STUDY), live=(live(*first), live(*second)))
+    with pytest.raises(BoardUnfit, match=says):
+        LiveBench(held).learn_truth()
 
 
 @pytest.mark.real
