@@ -30,7 +30,7 @@ def shipped_files() -> tuple[Path, ...]:
 
 def shipped_names(kind: ShippedKind) -> tuple[str, ...]:
     """The shipped studies or spaces by short name, without the hand-tuned sequences that stand beside the studies."""
-    mark = "\n[workload]" if kind == "studies" else '\n[parameter."'
+    mark = "\n[server]" if kind == "studies" else '\n[parameter."'
     files = sorted(shipped_dir(kind).glob("*.toml"))
     return tuple(path.stem for path in files if mark in path.read_text(encoding="utf-8"))
 

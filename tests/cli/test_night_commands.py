@@ -107,6 +107,18 @@ def test_what_limits_the_night_reaches_it(
     assert calls[0]["deadline_s"] == pytest.approx(time.time() + 7200, abs=60)
 
 
+def test_what_a_night_is_for_is_the_commands_to_say(
+    autotune: Autotune, played: Callable[..., list[dict[str, object]]], url: str
+) -> None:
+    calls = played("stopped")
+    storage = ("--storage", url)
+    assert autotune("run", "quickstart", "--trials", "3", *storage).exit_code == 0
+    assert autotune("baseline", "mixed", "--rounds", "9", "--json", *storage).exit_code == 0
+    assert autotune("resume", "invented", *storage).exit_code == 0
+    told = [(call["purpose"], call["trials"], call["rounds"]) for call in calls]
+    assert told == [("tune", 3, None), ("baseline", None, 9), (None, None, None)]
+
+
 @pytest.mark.parametrize("outcome", ["refused", "systemic failure"])
 def test_a_night_that_could_not_be_held_ends_with_5_and_the_next_command(
     autotune: Autotune, played: Callable[..., list[dict[str, object]]], url: str, outcome: Outcome
