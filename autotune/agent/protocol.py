@@ -287,6 +287,11 @@ class Built(TypedDict):
     key: str
     name: str
     source: str  # as found: package version, or file name and hash
+    asked: str  # the request's source, and its words below
+    cflags: List[str]
+    ldflags: List[str]
+    configure: List[str]
+    without: List[str]
     compiler: str
     version: str  # nginx -V, in full
     made: str  # ISO-8601

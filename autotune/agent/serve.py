@@ -6,7 +6,7 @@ import glob
 import os
 from typing import Any, Callable, Dict, List, Optional
 
-from autotune.agent import allowed, counters, orders
+from autotune.agent import allowed, builds, counters, orders
 from autotune.agent.facts import facts, programs
 from autotune.agent.faults import Fault, Leave, permission_fault
 from autotune.agent.held import Held, end_reply
@@ -17,6 +17,7 @@ from autotune.agent.places import Places, check_own_dir, places_of
 from autotune.agent.protocol import (
     PROTOCOL,
     BeginReply,
+    BuildsReply,
     EndReply,
     FileReading,
     Program,
@@ -49,6 +50,7 @@ class Agent:
             "end": self._end,
             "status": self._status,
         }
+            "builds": self._builds,
 
     def serve(self) -> int:
         """Serves until the controller goes or a signal comes, restores, and returns the exit code."""
@@ -174,6 +176,11 @@ class Agent:
         del body
         story = read_journal(self._places)
         state = story.state
+    def _builds(self, body: Dict[str, Any]) -> BuildsReply:
+        self._programs = self._programs or programs()
+        nginx = self._programs["nginx"]
+        return builds.carry_out(body, self._places, self._line, nginx, holds=self._held is not None)
+
         if state == "open" and story.begin["boot_id"] != boot_id():
             return {
                 "held_by": held_by(self._places.lock),

@@ -21,6 +21,8 @@ from autotune.board.facts import BoardFacts
 from autotune.board.records import (
     Begun,
     BoardStatus,
+    BuildOrder,
+    Built,
     Counters,
     Effect,
     Ended,
@@ -50,6 +52,7 @@ _SENT_WITHIN_S = 30.0
 _LEAVES_WITHIN_S = 60.0
 _ERRORS: Mapping[str, type[AutotuneError]] = {
     "refused": BoardUnfit,
+_BUILD_S = 3000.0  # fetching, configure and make have their own limits on the board
     "not permitted": NotPermitted,
     "busy": BoardBusy,
     "guardian": BoardUnreachable,
@@ -191,6 +194,21 @@ class Connection:
         self._closed = True
         os.close(self._to_agent)
         try:
+    def builds(self) -> tuple[Built, ...]:
+        """Every build of nginx in the board's cache, the oldest first. Changes nothing."""
+        return replies.builds(self._ask("builds", action="list"))[0]
+
+    def make_build(self, order: BuildOrder) -> tuple[tuple[Built, ...], str]:
+        """All builds after this one was made, unless the cache had it; and why it could not be made, or "".
+
+        Takes a minute or two, and the board's lock meanwhile. Raises BoardBusy while another tuner holds the board.
+        """
+        return replies.builds(self._ask("builds", within_s=_BUILD_S, action="make", **asdict(order)))
+
+    def remove_build(self, key: str) -> tuple[Built, ...]:
+        """The builds that are left. Raises BoardUnfit when there is none of this key."""
+        return replies.builds(self._ask("builds", action="remove", key=key))[0]
+
             self._process.wait(_LEAVES_WITHIN_S)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(OSError):

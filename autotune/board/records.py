@@ -223,7 +223,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A build of nginx in the board's cache. `version` is all of `nginx -V`."""
+    """A build of nginx in the board's cache. `version` is all of `nginx -V`; `asked` is the source it was ordered from."""
 
     key: str
     name: str
@@ -233,12 +233,30 @@ class Built:
     made: str
     size_bytes: int
     seconds: float
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOrder:
+    """A build of nginx to be made. `source`: "apt", an absolute path or an https URL of a tarball, with its `sha256`."""
+
+    name: str
+    source: str
+    sha256: str
+    cflags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+    configure: tuple[str, ...]
+    without: tuple[str, ...]
+
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The board is restored; `left` lists what could not be put back."""
 
+    asked: str
+    cflags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+    configure: tuple[str, ...]
+    without: tuple[str, ...]
     restored: tuple[str, ...]
     left: tuple[LeftOver, ...]
 

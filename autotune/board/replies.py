@@ -9,6 +9,7 @@ from autotune.board.facts import BoardFacts
 from autotune.board.records import (
     Begun,
     BoardStatus,
+    Built,
     Counters,
     Effect,
     Ended,
@@ -119,3 +120,12 @@ def status(body: Body) -> BoardStatus:
 
 def _left(items: list[dict[str, Any]]) -> tuple[LeftOver, ...]:
     return tuple(LeftOver(**item) for item in items)
+_WORDS = ("cflags", "ldflags", "configure", "without")
+
+
+@_understood
+def builds(body: Body) -> tuple[tuple[Built, ...], str]:
+    found = tuple(Built(**{**one, **{name: tuple(one[name]) for name in _WORDS}}) for one in body["builds"])
+    return found, str(body["problem"])
+
+

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.space.catalogue import device, fpm, network, nginx, power, sysctl, thp
+from autotune.space.catalogue import builds, device, fpm, network, nginx, power, sysctl, thp
 from autotune.space.catalogue.denied import DENIED, denied_reason
 from autotune.space.catalogue.known import Catalogue
 
@@ -11,6 +11,7 @@ __all__ = ["CATALOGUE", "DENIED", "denied_reason"]
 CATALOGUE = Catalogue(
     (
         *nginx.SETTINGS,
+        *builds.SETTINGS,
         *fpm.SETTINGS,
         *sysctl.SETTINGS,
         *thp.SETTINGS,
