@@ -12,6 +12,7 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 from autotune.agent import processes, sockets
 from autotune.agent.counters import memory_bytes
+from autotune.agent.faults import Fault
 from autotune.agent.nginx import Refused, Server, grave_line
 from autotune.agent.protocol import UrlSeen, UrlTruth
 
@@ -119,6 +120,17 @@ def _difference(answer: Answer, truth: UrlTruth) -> str:
     if truth["sha256"] and answer.sha256 != truth["sha256"]:
         return f"{answer.length} bytes as stock, but others (SHA-256 {answer.sha256[:12]}…)"
     return ""
+
+
+def look(truth: UrlTruth) -> UrlSeen:
+    """What this URL answers now, whoever serves it. Raises Fault when it can't be told."""
+    try:
+        return seen_of(truth["url"], get(truth["url"], truth["address"]))
+    except (OSError, ValueError) as problem:
+        said = str(problem) or type(problem).__name__
+        raise Fault(
+            "failed", f"GET {truth['url']} from {truth['address']}: {said}", "does it serve?"
+        ) from None
 
 
 def seen_of(url: str, answer: Answer) -> UrlSeen:

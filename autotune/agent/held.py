@@ -6,10 +6,10 @@ import os
 import time
 from typing import Callable, Dict, List, Literal, Optional, Tuple
 
-from autotune.agent import canary, load, nginx, nginx_conf, orders, own_conf, php, php_conf
+from autotune.agent import canary, load, nginx, nginx_conf, orders, own_conf, php, php_conf, services
 from autotune.agent.faults import Fault
 from autotune.agent.guardian import Guardian
-from autotune.agent.journal import Entry, Journal
+from autotune.agent.journal import Entry, Journal, read_journal
 from autotune.agent.line import Line
 from autotune.agent.lock import Lock
 from autotune.agent.places import Places, make_own_dir, make_run_dir
@@ -23,6 +23,7 @@ from autotune.agent.protocol import (
     Program,
     SwitchReply,
     UrlSeen,
+    UrlTruth,
 )
 from autotune.agent.restore import Undone, boot_id, netns, restore_from_journal
 from autotune.agent.settings import Settings
@@ -54,6 +55,9 @@ class Held:
         self._php_files = php.Files(places.run_of(self._token))
         self._guardian: Optional[Guardian] = None
         self._guardian_restarted = False
+        self._may_keep = begin["kept"] is True
+        self._nginx_looked_for = False
+        self._own_program = ""
         self._journal = Journal.create(places, begin)
         self._settings = Settings(self._journal)
 
@@ -66,8 +70,6 @@ class Held:
         line: Line,
         order: orders.NightOrder,
         programs: Dict[str, Program],
-        *,
-        kept: bool = False,
     ) -> Tuple[Held, BeginReply]:
         """Takes the lock, undoes what a crashed night left, starts journal and guardian, puts the files down.
 
@@ -76,6 +78,7 @@ class Held:
         make_run_dir(places)
         lock = Lock.take(places, f"{order.holder}, study {order.study}")
         try:
+            _refuse_kept(places)
             undone = _undo_earlier_night(places)
             entry: Entry = {
                 "entry": "BEGIN",
@@ -85,7 +88,8 @@ class Held:
                 "netns": netns(),
                 "token": os.urandom(8).hex(),
                 "holder": order.holder,
-                "kept": kept,
+                "kept": order.kept,
+                "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             }
             held = cls(places, line, lock, entry, order.lease_s, programs)
         except BaseException:
@@ -95,6 +99,8 @@ class Held:
             held._ensure_guardian()
             held._guardian_restarted = False
             reply = held._put_files(order.files)
+            for name in order.services:
+                held._stop_service(services.find(name))
         except BaseException:
             held.finish()
             raise
@@ -140,6 +146,50 @@ class Held:
             self._lock.release()
         return end_reply(undone)
 
+    def keep(self) -> EndReply:
+        """Leaves everything in place, and the journal open, until the next `end`. Raises Fault; then nothing has changed."""
+        if not self._may_keep:
+            raise Fault("refused", "this was not begun to be kept", "begin with kept")
+        if self._server is None:
+            raise Fault("refused", "no server runs, so there is nothing to keep", "switch first")
+        self._journal.append([{"entry": "KEPT"}], sync=True)
+        self._journal.close()
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            self._line.unwatch(guardian.alive)
+            guardian.dismiss()
+        self._lock.release()
+        return {"restored": [], "left": []}
+
+    # -- services -------------------------------------------------------------------------------------------------------
+
+    def _stop_service(self, service: Optional[services.Service]) -> None:
+        """Stopped until the restore, and written down before. Raises Fault."""
+        if service is None:
+            return
+        if self._places.uid != 0:
+            raise Fault("not permitted", f"only root can stop the service {service.name}", "run as root")
+        entry: Entry = {
+            "entry": "SERVICE",
+            "name": service.name,
+            "manager": service.manager,
+            "was": "running",
+            "listen": [list(one) for one in service.listen],
+        }
+        self._journal.append([entry], sync=True)
+
+        def record(pid: int, start: int) -> None:
+            self._journal.append([{"entry": "STOPPING", "pgid": pid, "start": start}], sync=True)
+
+        services.stop(service, record)
+
+    def _clear_the_way(self, ordered: List[orders.NginxOrder]) -> None:
+        """The user's own nginx makes room for the night's, once. Raises Fault."""
+        for order in ordered:
+            if order.conf_path and not self._nginx_looked_for:
+                self._stop_service(services.find_nginx(order.listen))
+                self._nginx_looked_for = True
+
     # -- the guardian ---------------------------------------------------------------------------------------------------
 
     def renew_lease(self) -> None:
@@ -168,11 +218,14 @@ class Held:
 
     # -- changing the board ---------------------------------------------------------------------------------------------
 
-    def check(self, paths: List[str]) -> CheckReply:
-        """Each path is written with its own value and read again. Raises Fault."""
+    def check(self, paths: List[str], urls: List[UrlTruth]) -> CheckReply:
+        """Each path is written with its own value and read again; each URL is fetched from whatever serves it now.
+
+        Raises Fault.
+        """
         self._settings.check_paths(paths)
         self._ensure_guardian()
-        return {"effects": self._settings.write_back(paths), "urls": []}
+        return {"effects": self._settings.write_back(paths), "urls": [canary.look(one) for one in urls]}
 
     def switch(self, order: orders.Switch) -> SwitchReply:
         """One whole configuration: journal, writes, read-back, a fresh nginx, the canary.
@@ -186,6 +239,7 @@ class Held:
         program = self._examine_server(server) if server else ""
         php_checked = self._examine_php(server.php) if server and server.php else None
         self._ensure_guardian()
+        self._clear_the_way(order.server)
         for old in (self._server, self._php):
             if old is not None:
                 old.ask_to_stop()  # it ends while we write
@@ -258,7 +312,9 @@ class Held:
         """The nginx that the order runs."""
         if order.build:
             raise Fault("refused", f"there is no build {order.build[:16]}", "autotune build list")
-        program = self._programs["nginx"]["path"]
+        if order.conf_path and not self._nginx_looked_for:
+            self._own_program = services.live_nginx()
+        program = (self._own_program if order.conf_path else "") or self._programs["nginx"]["path"]
         if not program:
             raise Fault("failed", "nginx is not installed here", "apt-get install nginx")
         return program
@@ -396,6 +452,13 @@ def _reply(effects: List[Effect], foreign: List[str]) -> SwitchReply:
         "timings_ms": {},
         "guardian_restarted": False,
     }
+
+
+def _refuse_kept(places: Places) -> None:
+    story = read_journal(places)
+    if story.kept and story.state == "open" and story.begin["boot_id"] == boot_id():
+        study, since = story.begin["study"], story.begin.get("since", "")
+        raise Fault("busy", f"a configuration is kept (study {study}, since {since})", "autotune restore")
 
 
 def end_reply(undone: Undone) -> EndReply:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import re
-from typing import Any, Dict, Iterable, List, Literal, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Literal, NamedTuple, Optional, Sequence
 
 from autotune.agent import allowed
 from autotune.agent.faults import Fault
@@ -21,6 +21,7 @@ Entry = Dict[str, Any]
 _BALLAST_BYTES = 1 << 20
 _SIZE_CAP = 256 << 20
 _TOKEN = re.compile(r"[0-9a-f]{16}")
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,99}")
 
 
 def is_token(name: str) -> bool:
@@ -35,6 +36,14 @@ class Recorded(NamedTuple):
     start: int
 
 
+class Stopped(NamedTuple):
+    """A service that ran and was to be stopped, and where it listened."""
+
+    name: str
+    manager: str
+    listen: List[List[Any]]
+
+
 class Story(NamedTuple):
     """What the journal tells. `originals` in the order of capture; a path absent at capture has None."""
 
@@ -44,6 +53,9 @@ class Story(NamedTuple):
     created: List[str]
     processes: List[Recorded]
     problem: str
+    services: Sequence[Stopped] = ()
+    stopping: Sequence[Recorded] = ()
+    kept: bool = False
 
     @property
     def token(self) -> str:
@@ -189,6 +201,8 @@ def _tell(entries: List[Entry]) -> Story:
     originals: Dict[str, Optional[str]] = {}
     created: List[str] = []
     processes: Dict[int, Recorded] = {}
+    services: Dict[str, Stopped] = {}
+    stopping: List[Recorded] = []
     for entry in entries:
         kind = entry["entry"]
         if kind == "WILL":
@@ -197,8 +211,14 @@ def _tell(entries: List[Entry]) -> Story:
             created.append(entry["path"])
         elif kind == "PROCESS" and entry["pgid"]:
             processes[entry["pgid"]] = Recorded(entry["pgid"], entry["start"])
+        elif kind == "SERVICE":
+            services.setdefault(entry["name"], Stopped(entry["name"], entry["manager"], entry["listen"]))
+        elif kind == "STOPPING":
+            stopping.append(Recorded(entry["pgid"], entry["start"]))
     state: Literal["clean", "open"] = "clean" if entries[-1]["entry"] == "CLEAN" else "open"
-    return Story(state, entries[0], originals, created, list(processes.values()), "")
+    kept = any(entry["entry"] == "KEPT" for entry in entries)
+    groups = list(processes.values())
+    return Story(state, entries[0], originals, created, groups, "", list(services.values()), stopping, kept)
 
 
 def _check(entry: Entry, *, first: bool) -> None:
@@ -224,11 +244,22 @@ def _check(entry: Entry, *, first: bool) -> None:
     elif kind == "CREATED":
         if not isinstance(entry["path"], str):
             raise TypeError("path")
-    elif kind == "PROCESS":
+    elif kind == "SERVICE":
+        _check_service(entry)
+    elif kind in ("PROCESS", "STOPPING"):
         if not isinstance(entry["pgid"], int) or not isinstance(entry["start"], int) or entry["pgid"] < 0:
             raise TypeError("pgid")
-    elif kind not in ("DID", "RESTORED", "CLEAN"):
+    elif kind not in ("DID", "KEPT", "RESTORED", "CLEAN"):
         raise ValueError(f"unknown entry {str(kind)[:20]!r}")
+
+
+def _check_service(entry: Entry) -> None:
+    """What is started at a restore is root's own script or unit of a plain name, and nothing a journal could make up."""
+    if not _SERVICE.fullmatch(entry["name"]) or entry["manager"] not in ("systemd", "init"):
+        raise ValueError("no service")
+    for address, port in entry["listen"]:
+        if not isinstance(address, str) or not isinstance(port, int) or not 0 < port < 65536:
+            raise TypeError("listen")
 
 
 def _check_captured(path: str) -> None:

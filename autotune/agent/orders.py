@@ -33,6 +33,8 @@ class NightOrder(NamedTuple):
     holder: str
     lease_s: float
     files: Dict[str, bytes]
+    services: Tuple[str, ...] = ()
+    kept: bool = False
 
 
 class PhpOrder(NamedTuple):
@@ -105,6 +107,8 @@ def night(body: Dict[str, Any]) -> NightOrder:
         _printable(_text(body, "holder", 300)),
         _number(body, "lease_s", 0.2, _LEASE_CAP_S),
         files,
+        _names(body, "services"),
+        body.get("kept") is True,
     )
 
 
@@ -266,6 +270,13 @@ def _cpus(body: Dict[str, Any]) -> Tuple[int, ...]:
         if not isinstance(cpu, int) or cpu not in usable:
             raise _wrong(f"CPU {cpu!r} is not one of {sorted(usable)}")
     return tuple(sorted(cpus))
+
+
+def _names(body: Dict[str, Any], key: str) -> Tuple[str, ...]:
+    names = _list(body, key, 20) if key in body else []
+    for name in names:
+        _is(name, str, key)
+    return tuple(names)
 
 
 def _list(body: Dict[str, Any], key: str, cap: int) -> List[Any]:

@@ -85,6 +85,7 @@ class FileReading(TypedDict):
 class ReadReply(TypedDict):
     files: Dict[str, FileReading]
     nginx_files: Dict[str, FileReading]  # of nginx_conf by real path, the main file first
+    nginx_names: Dict[str, str]  # the real path of each by the name nginx opened it under (sites-enabled/default)
     nginx_problem: str  # why nginx would not say, in its own words; "" when it did
 
 
@@ -286,12 +287,12 @@ class BuildsRequest(TypedDict):
 class Built(TypedDict):
     key: str
     name: str
-    source: str  # as found: package version, or file name and hash
     asked: str  # the request's source, and its words below
     cflags: List[str]
     ldflags: List[str]
     configure: List[str]
     without: List[str]
+    source: str  # as found: package version, or file name and hash
     compiler: str
     version: str  # nginx -V, in full
     made: str  # ISO-8601
@@ -318,8 +319,12 @@ class EndReply(TypedDict):
     left: List[LeftOver]
 
 
+# kept: `end` left the configuration in place, until the next one
+JournalState = Literal["none", "clean", "open", "kept", "other boot", "torn"]
+
+
 class StatusReply(TypedDict):
     held_by: str  # who holds the lock, "" when free
-    journal: Literal["none", "clean", "open", "other boot", "torn"]
+    journal: JournalState
     begun: Dict[str, Any]  # the BEGIN entry
     changed: List[LeftOver]  # journaled paths whose value now differs from the original

@@ -11,7 +11,7 @@ import os
 import time
 from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from autotune.agent import processes
+from autotune.agent import processes, services
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal, Story, drop_ballast, is_token, read_journal, remove_journal
 from autotune.agent.kernel_files import Group, by_hand, group_of, read_value, write_value
@@ -77,6 +77,8 @@ def undo(places: Places, journal: Journal, story: Story, *, same_boot: bool = Tr
     left: List[LeftOver] = []
     clean = story.state == "clean"
     if same_boot and not clean:
+        for group in story.stopping:
+            services.end_stopping(*group)
         killed = processes.kill_leftovers(places, story.token, story.processes)
         put_right += [f"process {pid} ({name})" for pid, name in sorted(killed.items())]
         left += [_stubborn(pid) for pid in processes.find_leftovers(places, story.token, story.processes)]
@@ -92,6 +94,16 @@ def undo(places: Places, journal: Journal, story: Story, *, same_boot: bool = Tr
         _try_append(journal, entries)
     elif not clean and story.originals:
         put_right.append("kernel values of an earlier boot: gone with it, nothing written")
+    # After our own are gone, whatever the boot: a service that ran is to run.
+    for one in () if clean else reversed(story.services):
+        service = services.Service(
+            one.name, one.manager, tuple((str(at), int(port)) for at, port in one.listen)
+        )
+        ran = services.is_running(service)
+        if stopped := services.start_again(service):
+            left.append(stopped)
+        elif not ran:
+            put_right.append(f"service {one.name}")
     left += _remove_files(places, story)
     if left:
         journal.close()

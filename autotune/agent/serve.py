@@ -20,6 +20,7 @@ from autotune.agent.protocol import (
     BuildsReply,
     EndReply,
     FileReading,
+    JournalState,
     Program,
     StatusReply,
 )
@@ -44,13 +45,13 @@ class Agent:
             "read": self._read,
             "begin": self._begin,
             "switch": lambda body: self._needs_held().switch(orders.switch(body)),
-            "check": lambda body: self._needs_held().check(orders.paths(body)),
+            "check": lambda body: self._needs_held().check(orders.paths(body), orders.truths(body)),
             "load": lambda body: self._needs_held().load(orders.load(body)),
             "counters": lambda _: {"counters": counters.counters(), "levels": counters.levels()},
             "end": self._end,
             "status": self._status,
-        }
             "builds": self._builds,
+        }
 
     def serve(self) -> int:
         """Serves until the controller goes or a signal comes, restores, and returns the exit code."""
@@ -158,8 +159,11 @@ class Agent:
         return reply
 
     def _end(self, body: Dict[str, Any]) -> EndReply:
-        """Restores. Without a begin in this agent: whatever a dead one has left."""
-        del body
+        """Restores, or keeps. Without a begin in this agent: restores whatever a dead one has left, or one has kept."""
+        if body.get("keep") is True:
+            reply = self._needs_held().keep()
+            self._held = None
+            return reply
         if self._held is not None:
             held, self._held = self._held, None
             return held.finish()
@@ -172,15 +176,15 @@ class Agent:
         finally:
             lock.release()
 
-    def _status(self, body: Dict[str, Any]) -> StatusReply:
-        del body
-        story = read_journal(self._places)
-        state = story.state
     def _builds(self, body: Dict[str, Any]) -> BuildsReply:
         self._programs = self._programs or programs()
         nginx = self._programs["nginx"]
         return builds.carry_out(body, self._places, self._line, nginx, holds=self._held is not None)
 
+    def _status(self, body: Dict[str, Any]) -> StatusReply:
+        del body
+        story = read_journal(self._places)
+        state: JournalState = story.state
         if state == "open" and story.begin["boot_id"] != boot_id():
             return {
                 "held_by": held_by(self._places.lock),
@@ -188,11 +192,13 @@ class Agent:
                 "begun": story.begin,
                 "changed": [],
             }
+        if state == "open" and story.kept:
+            state = "kept"
         return {
             "held_by": held_by(self._places.lock),
             "journal": state,
             "begun": story.begin,
-            "changed": changed_paths(story) if state == "open" else [],
+            "changed": changed_paths(story) if state in ("open", "kept") else [],
         }
 
 

@@ -25,6 +25,18 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NginxFiles:
+    """The user's nginx configuration: its files by real path in the order nginx opened them, the main file first.
+
+    `names`: real paths by the names they were opened under. `problem`: why nginx would not say, "" when it did.
+    """
+
+    files: Mapping[str, Reading]
+    names: Mapping[str, str]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PutFile:
     """A file to be served. `name` is relative, below the state directory's www/."""
 
@@ -222,18 +234,6 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A build of nginx in the board's cache. `version` is all of `nginx -V`; `asked` is the source it was ordered from."""
-
-    key: str
-    name: str
-    source: str
-    compiler: str
-    version: str
-    made: str
-    size_bytes: int
-    seconds: float
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOrder:
     """A build of nginx to be made. `source`: "apt", an absolute path or an https URL of a tarball, with its `sha256`."""
 
@@ -246,17 +246,29 @@ class BuildOrder:
     without: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A build of nginx in the board's cache. `version` is all of `nginx -V`; `asked` is the source it was ordered from."""
+
+    key: str
+    name: str
+    asked: str
+    cflags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+    configure: tuple[str, ...]
+    without: tuple[str, ...]
+    source: str
+    compiler: str
+    version: str
+    made: str
+    size_bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The board is restored; `left` lists what could not be put back."""
 
-    asked: str
-    cflags: tuple[str, ...]
-    ldflags: tuple[str, ...]
-    configure: tuple[str, ...]
-    without: tuple[str, ...]
     restored: tuple[str, ...]
     left: tuple[LeftOver, ...]
 
@@ -266,6 +278,6 @@ class BoardStatus:
     """Who holds the board, what its journal says, and which paths now differ from their originals."""
 
     held_by: str
-    journal: Literal["none", "clean", "open", "other boot", "torn"]
+    journal: Literal["none", "clean", "open", "kept", "other boot", "torn"]
     begun: Mapping[str, object]
     changed: tuple[LeftOver, ...]

@@ -18,7 +18,7 @@ from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
 from autotune.board.records import Begun, BoardStatus, Ended, PutFile, UrlSeen
 from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
-from autotune.experiment.study import ManagedNginx, ServedFile, Study
+from autotune.experiment.study import ManagedNginx, OwnNginx, ServedFile, Study
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.setting import Setting
 from autotune.space.value import Value
@@ -178,12 +178,14 @@ def read_board(connection: Connection, study: Study) -> Discovery:
     """What this board offers of the study's settings, and each one's value now. Reads only."""
     settings = settings_of(study)
     readings = connection.read(paths_to_read(settings, study))
-    return discover(settings, readings, connection.facts, study)
+    server = study.server
+    own = connection.read_nginx(server.config) if isinstance(server, OwnNginx) else None
+    return discover(settings, readings, connection.facts, study, own=own)
 
 
 def kept_text(status: BoardStatus) -> str:
     """What is kept on the board by `autotune apply`, in words; empty when nothing is."""
-    if status.journal != "open" or not status.begun.get("kept"):
+    if status.journal != "kept":
         return ""
     return f"a configuration of study {status.begun.get('study', '?')} is in place, put there by `autotune apply`"
 

@@ -123,7 +123,7 @@ def test_nothing_stays_of_what_does_not_pass(
 
 class _Kept:
     def status(self) -> BoardStatus:
-        return BoardStatus(held_by="", journal="open", begun={"kept": True, "study": "site"}, changed=())
+        return BoardStatus(held_by="", journal="kept", begun={"kept": True, "study": "site"}, changed=())
 
 
 def test_nothing_is_begun_on_top_of_what_is_kept() -> None:

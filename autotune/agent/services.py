@@ -1,0 +1,248 @@
+"""The machine's own services that stand in a night's way: found, stopped, started again and proven to run.
+
+Started and stopped by whoever manages them, systemd or an init script, never by us: what they start is not ours to kill.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from autotune.agent import processes, sockets
+from autotune.agent.faults import Fault
+from autotune.agent.protocol import LeftOver
+
+_UNIT = re.compile(r"/([A-Za-z0-9][A-Za-z0-9@._-]{0,99})\.service(/|$)")
+_BY_NAME = ("irqbalance",)
+_DONE_WITHIN_S = 60.0
+_LISTENS_WITHIN_S = 10.0
+_POLL_S = 0.02
+
+Listen = Tuple[Tuple[str, int], ...]
+Record = Callable[[int, int], None]
+
+
+class Service(NamedTuple):
+    """A service that ran when the night met it. `manager` systemd or init; `listen` where it is to be found again."""
+
+    name: str
+    manager: str
+    listen: Listen = ()
+
+    def argv(self, action: str) -> List[str]:
+        if self.manager == "systemd":
+            return ["/usr/bin/systemctl", action, self.name + ".service"]
+        return ["/etc/init.d/" + self.name, action]
+
+
+def find(name: str) -> Optional[Service]:
+    """The service of this name, if it runs. Raises Fault for one that the agent has no business with."""
+    if name not in _BY_NAME:
+        raise Fault(
+            "refused", f"{name[:40]!r} is not a service that a night stops", "one of " + ", ".join(_BY_NAME)
+        )
+    return _running(name, ())
+
+
+def find_nginx(listen: Listen) -> Optional[Service]:
+    """The service whose nginx serves there; None when nobody does. Raises Fault naming anybody else."""
+    taken = [one for address, port in listen for one in sockets.listeners(address, port)]
+    owners = _owners(taken)
+    masters = [stat for stat in owners if stat.parent not in {other.pid for other in owners}]
+    if not taken:
+        return _running("nginx", ())
+    names = {_unit(master.pid) for master in masters} if _has_systemd() else {"nginx"}
+    name = names.pop() if len(names) == 1 else ""
+    found = _running(name, listen) if name and masters else None
+    if found is None or not all(stat.name.startswith(("nginx", "openresty", "angie")) for stat in masters):
+        raise Fault(
+            "refused",
+            f"{sockets.owner_text(taken)} listens where the tested nginx is to, and no service is known that starts it again",
+            "stop it by hand for the night",
+        )
+    if found.manager == "init" and not _is_pidfile_of(name, {master.pid for master in masters}):
+        raise Fault(
+            "refused",
+            f"{sockets.owner_text(taken)} was not started by /etc/init.d/{name}, so nothing would start it again",
+            "stop it by hand for the night",
+        )
+    return found
+
+
+def live_nginx() -> str:
+    """The program of the nginx that runs on this machine, "" without one or when it is not root's alone."""
+    mine = _namespace("self")
+    for one in map(processes.read_stat, processes.all_pids()):
+        if one is None or not processes.command_line(one.pid).startswith(b"nginx: master process"):
+            continue
+        try:
+            path = os.readlink(f"/proc/{one.pid}/exe")
+            seen = os.stat(path)
+        except OSError:
+            continue
+        if _namespace(str(one.pid)) == mine and seen.st_uid == 0 and not seen.st_mode & 0o022:
+            return path
+    return ""
+
+
+def stop(service: Service, record: Record) -> None:
+    """Returns when it neither runs nor listens. `record` gets the process that stops it. Raises Fault."""
+    code = _run(service.argv("stop"), record)
+    until = time.monotonic() + _LISTENS_WITHIN_S
+    while is_running(service) or any(sockets.listeners(*one) for one in service.listen):
+        if time.monotonic() >= until:
+            said = " ".join(service.argv("stop"))
+            raise Fault("failed", f"{service.name} still runs after `{said}` (exit code {code})", said)
+        time.sleep(_POLL_S)
+
+
+def start_again(service: Service) -> Optional[LeftOver]:
+    """Started unless it runs, and proven to listen where it did; what could not be."""
+    try:
+        if not is_running(service):
+            _run(service.argv("start"), lambda _pid, _start: None)
+        until = time.monotonic() + _LISTENS_WITHIN_S
+        while True:
+            runs = is_running(service)
+            silent = [one for one in service.listen if not sockets.listeners(*one)]
+            if runs and not silent:
+                return None
+            if time.monotonic() >= until:
+                break
+            time.sleep(_POLL_S)
+        now = (
+            "runs, but listens not on " + ", ".join(f"{at}:{port}" for at, port in silent)
+            if runs
+            else "stopped"
+        )
+    except OSError as problem:
+        now = f"({problem.strerror})"
+    return {
+        "path": f"service {service.name}",
+        "original": "running",
+        "now": now,
+        "command": " ".join(service.argv("start")),
+    }
+
+
+def end_stopping(pgid: int, start: int) -> None:
+    """A stop whose agent died ends before the service is started again: it would stop that one, too."""
+    until = time.monotonic() + _LISTENS_WITHIN_S
+    while time.monotonic() < until:
+        group = [one for one in map(processes.read_stat, processes.all_pids()) if one and one.pgid == pgid]
+        group = [one for one in group if one.start >= start and one.state not in "ZX"]
+        if not group or (pgid in {one.pid for one in group} and min(one.start for one in group) != start):
+            return
+        for one in group:
+            try:
+                os.kill(one.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+        time.sleep(_POLL_S)
+
+
+def is_running(service: Service) -> bool:
+    """Whether its manager says so, or for a script that does not know: whether its pid file's process lives."""
+    if service.manager == "systemd":
+        return _run(["/usr/bin/systemctl", "is-active", "--quiet", service.name + ".service"]) == 0
+    return _run(["/etc/init.d/" + service.name, "status"]) == 0 or _pidfile_pid(service.name) > 0
+
+
+def _running(name: str, listen: Listen) -> Optional[Service]:
+    if _has_systemd():
+        found = Service(name, "systemd", listen)
+        if is_running(found):
+            return found
+    script = "/etc/init.d/" + name
+    try:
+        seen = os.stat(script)
+    except OSError:
+        return None
+    if not stat.S_ISREG(seen.st_mode) or seen.st_uid != 0 or seen.st_mode & 0o022 or not seen.st_mode & 0o100:
+        return None
+    found = Service(name, "init", listen)
+    return found if is_running(found) else None
+
+
+def _has_systemd() -> bool:
+    """As sd_booted(3) tells it."""
+    return os.path.isdir("/run/systemd/system") and os.path.exists("/usr/bin/systemctl")
+
+
+def _unit(pid: int) -> str:
+    """The systemd service a process belongs to, "" without."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
+            found = _UNIT.search(file.read())
+    except OSError:
+        return ""
+    return found[1] if found else ""
+
+
+def _pidfile_pid(name: str) -> int:
+    """The living process that a service's pid file names; 0 without."""
+    try:
+        with open(f"/run/{name}.pid", encoding="ascii", errors="replace") as file:
+            pid = int(file.read(32))
+    except (OSError, ValueError):
+        return 0
+    seen = processes.read_stat(pid)
+    return pid if seen and seen.name.startswith(name) and _namespace(str(pid)) == _namespace("self") else 0
+
+
+def _is_pidfile_of(name: str, masters: Set[int]) -> bool:
+    """Whether the script's own process is among these; one whose pid file is elsewhere has said that it runs."""
+    pid = _pidfile_pid(name)
+    return pid in masters or pid == 0
+
+
+def _owners(taken: Sequence[sockets.Listener]) -> List[processes.Stat]:
+    wanted = {one.inode for one in taken}
+    stats: Dict[int, processes.Stat] = {}
+    for pid in processes.all_pids():
+        if wanted and sockets.owned_inodes(pid) & wanted:
+            found = processes.read_stat(pid)
+            if found is not None:
+                stats[pid] = found
+    return list(stats.values())
+
+
+def _namespace(pid: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
+
+
+def _run(argv: Sequence[str], record: Record = lambda _pid, _start: None) -> int:
+    """Its exit code; one that takes too long is killed. It hears nothing, says nothing, and has no handle of ours."""
+    nowhere = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        child = processes.spawn(
+            argv, cpus=(), stdout=nowhere, stderr=nowhere, record=record, prepare=_as_anyone
+        )
+    finally:
+        os.close(nowhere)
+    until = time.monotonic() + _DONE_WITHIN_S
+    while child.poll() is None:
+        if time.monotonic() >= until:
+            os.kill(child.pid, signal.SIGKILL)  # itself only: what it started may be the service
+        time.sleep(_POLL_S / 4)
+    return child.exit_code or 0
+
+
+def _as_anyone() -> None:
+    """A guardian ignores signals and is the last to be killed when memory is short; a service is to do neither."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+    os.chdir("/")
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("0")
+    except OSError:
+        pass
