@@ -239,8 +239,7 @@ def test_every_setting_has_a_place_that_the_agent_starts(setting: Setting) -> No
         run_dir=RUN,
         state_dir=posixpath.dirname(BEGUN.www_dir),
         pid_path=f"{RUN}/nginx.pid",
-        address="127.0.0.2",
-        port=8088,
+        listen=(("127.0.0.2", 8088),),
         uid=1000,
         php=after.php.listen,
     )

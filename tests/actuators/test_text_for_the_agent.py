@@ -15,8 +15,7 @@ FRAME = Frame(
     run_dir=posixpath.dirname(BEGUN.conf_path),
     state_dir=posixpath.dirname(BEGUN.www_dir),
     pid_path=posixpath.join(posixpath.dirname(BEGUN.conf_path), "nginx.pid"),
-    address="127.0.0.2",
-    port=8088,
+    listen=(("127.0.0.2", 8088),),
     uid=1000,
 )
 ODD_HTTP = """gzip on; root /srv; access_log syslog:server=10.0.0.1 main; error_log /var/log/x; perl_modules /x;

@@ -139,7 +139,9 @@ http {{
   server {{ listen 127.0.0.2:8088; location ~ \\.php$ {{ fastcgi_param A b; fastcgi_pass autotune_php; }} }}
 }}
 """
-FRAME = nginx_conf.Frame(RUN, "/var/lib/autotune/abc", f"{RUN}/nginx.pid", "127.0.0.2", 8088, 1000, SOCKET)
+FRAME = nginx_conf.Frame(
+    RUN, "/var/lib/autotune/abc", f"{RUN}/nginx.pid", (("127.0.0.2", 8088),), 1000, SOCKET
+)
 
 
 def test_nginx_passes_on_to_the_nights_own_php_fpm() -> None:
