@@ -98,9 +98,10 @@ def run(options: NightOptions, study: StudyFile, *, trials: TrialsOption = None)
 
 @with_night_options
 def baseline(options: NightOptions, study: StudyFile, *, rounds: RoundsOption = None) -> None:
-    """Measure the hand-tuned steps alone: stock, and each step on top of those before it.
+    """Measure stock and the hand-tuned steps alone.
 
-    No search and no finals; a later `autotune run` of the same study tunes. The same command again resumes.
+    Each step on top of those before it; no search and no finals. A later `autotune run` of the same study tunes.
+    The same command again resumes.
     """
     _enter(options, study, Wishes(rounds=rounds, purpose="baseline"))
 
