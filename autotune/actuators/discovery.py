@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from autotune.actuators import block, cpufreq, devfreq, fpm, idle, irq, net, pcie, sysctl, thp
 from autotune.actuators.cpu_sets import ONLINE_CPUS, cpu_list
 from autotune.actuators.managed_site import ManagedSite
+from autotune.actuators.own_site import OwnSite
 from autotune.actuators.site import Site
 from autotune.actuators.target import Sight, Target
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
-from autotune.board.records import Reading
+from autotune.board.records import NginxFiles, Reading
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.study import ManagedNginx, Study
 from autotune.space.catalogue import CATALOGUE, denied_reason
@@ -108,11 +109,15 @@ def discover(
     facts: BoardFacts,
     study: Study,
     interface: str = "",
+    own: NginxFiles | None = None,
 ) -> Discovery:
-    """What this board offers of the settings, and each one's value now. Changes nothing, asks the board nothing."""
+    """What this board offers of the settings, and each one's value now. Changes nothing, asks the board nothing.
+
+    `own`: the user's nginx configuration as it was read, for a study of that.
+    """
     placement = place(facts, study.placement)
     sight = Sight(facts=facts, readings=readings, placement=placement, interface=interface)
-    site, problem = _site(study, readings, facts, placement)
+    site, problem = _site(study, readings, facts, placement, own)
     stock: dict[str, Value] = {}
     missing: dict[str, str] = {}
     choices: dict[str, tuple[str, ...]] = {}
@@ -183,7 +188,11 @@ def _target(setting: Setting, sight: Sight) -> Target:
 
 
 def _site(
-    study: Study, readings: Mapping[str, Reading], facts: BoardFacts, placement: CpuPlacement
+    study: Study,
+    readings: Mapping[str, Reading],
+    facts: BoardFacts,
+    placement: CpuPlacement,
+    own: NginxFiles | None,
 ) -> tuple[Site | None, str]:
     if facts.nginx is None:
         return None, "there is no nginx on this board: apt-get install nginx"
@@ -191,9 +200,10 @@ def _site(
     try:
         if isinstance(study.server, ManagedNginx):
             return ManagedSite.of(study.server, readings, facts, placement, online), ""
+        own = own or NginxFiles(files={}, names={}, problem="it was not read")
+        return OwnSite.of(study.server, study.workloads, own, facts, placement, online), ""
     except BoardUnfit as problem:
         return None, problem.message
-    return None, "the user's own nginx can't be tuned yet"
 
 
 def _pointless(setting: Setting, sight: Sight) -> str:

@@ -278,7 +278,7 @@ def _php_location(chosen: Mapping[str, Value], values: Mapping[str, Value]) -> D
         own += [
             Directive(name="fastcgi_buffers", args=_pair("fastcgi_buffers")(values)),
             Directive(name="fastcgi_buffer_size", args=(_word("nginx:fastcgi_buffer_size", values),)),
-            Directive(name="fastcgi_busy_buffers_size", args=(str(_busy_bytes(values)),)),
+            Directive(name="fastcgi_busy_buffers_size", args=(str(busy_bytes(values)),)),
         ]
     return Directive(
         name="location",
@@ -315,7 +315,7 @@ _FASTCGI_PARAMS = (
 )
 
 
-def _busy_bytes(values: Mapping[str, Value]) -> int:
+def busy_bytes(values: Mapping[str, Value]) -> int:
     """fastcgi_busy_buffers_size: nginx wants max(buffer_size, one buffer) <= busy <= all buffers but one.
 
     "auto" is nginx's own default, twice the former, cut to the latter. Raises SettingUnsupported when nothing fits.

@@ -29,7 +29,7 @@ _TUNED = re.compile(
     r"|(fastcgi|proxy)_(buffers|buffer_size|busy_buffers_size|buffering)|http2_(max_concurrent_streams|recv_buffer_size|chunk_size)"
 )
 _VALUE = re.compile(r"[A-Za-z0-9_.=:+-]{1,128}")
-_WORKED_IN = frozenset(("", "events", "http", "server", "location", "upstream", "limit_except"))
+_WORKED_IN = frozenset(("", "events", "http", "stream", "mail", "server", "location", "upstream", "limit_except"))
 _TEMPORARY = re.compile(r"(client_body|proxy|fastcgi|uwsgi|scgi)_temp_path")
 _CACHE = re.compile(r"(proxy|fastcgi|uwsgi|scgi)_cache_path")
 _MAIN = ("daemon", "pid", "lock_file")

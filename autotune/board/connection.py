@@ -28,10 +28,13 @@ from autotune.board.records import (
     Ended,
     LoadOrder,
     LoadSeen,
+    NginxFiles,
     PutFile,
     Reading,
     ServerOrder,
     Switched,
+    UrlSeen,
+    UrlTruth,
     Write,
 )
 from autotune.errors import (
@@ -49,10 +52,10 @@ _DEADLINE_S = 20.0
 # wrk is killed by the agent at twice its duration and 20 s; counting sockets takes a moment too.
 _LOAD_EXTRA_S = 60.0
 _SENT_WITHIN_S = 30.0
+_BUILD_S = 3000.0  # fetching, configure and make have their own limits on the board
 _LEAVES_WITHIN_S = 60.0
 _ERRORS: Mapping[str, type[AutotuneError]] = {
     "refused": BoardUnfit,
-_BUILD_S = 3000.0  # fetching, configure and make have their own limits on the board
     "not permitted": NotPermitted,
     "busy": BoardBusy,
     "guardian": BoardUnreachable,
@@ -124,6 +127,14 @@ class Connection:
         """Files of the board by path; a * in any part of a path stands for every name there."""
         return replies.readings(self._ask("read", paths=list(paths), nginx_conf=""))
 
+    def read_nginx(self, conf: str) -> NginxFiles:
+        """The user's nginx configuration that starts with the file `conf`, as `nginx -T` sees it."""
+        return replies.nginx_files(self._ask("read", paths=[], nginx_conf=conf))
+
+    def fetch(self, urls: Sequence[UrlTruth]) -> tuple[UrlSeen, ...]:
+        """What whatever serves them now answers to these URLs. Changes nothing. `status` 0: nobody answers."""
+        return replies.fetched(self._ask("check", paths=[], urls=[asdict(url) for url in urls]))
+
     def begin(
         self,
         *,
@@ -183,17 +194,6 @@ class Connection:
         self._lease_s = 0.0
         return ended
 
-    def status(self) -> BoardStatus:
-        """Who holds the board and what of it is changed. Changes nothing."""
-        return replies.status(self._ask("status"))
-
-    def close(self) -> None:
-        """Ends the agent, which restores first what it has changed. Never raises; closing twice is fine."""
-        if self._closed:
-            return
-        self._closed = True
-        os.close(self._to_agent)
-        try:
     def builds(self) -> tuple[Built, ...]:
         """Every build of nginx in the board's cache, the oldest first. Changes nothing."""
         return replies.builds(self._ask("builds", action="list"))[0]
@@ -209,6 +209,17 @@ class Connection:
         """The builds that are left. Raises BoardUnfit when there is none of this key."""
         return replies.builds(self._ask("builds", action="remove", key=key))[0]
 
+    def status(self) -> BoardStatus:
+        """Who holds the board and what of it is changed. Changes nothing."""
+        return replies.status(self._ask("status"))
+
+    def close(self) -> None:
+        """Ends the agent, which restores first what it has changed. Never raises; closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        os.close(self._to_agent)
+        try:
             self._process.wait(_LEAVES_WITHIN_S)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ from autotune.board.records import (
     Ended,
     LeftOver,
     LoadSeen,
+    NginxFiles,
     Program,
     Reading,
     Run,
@@ -56,6 +57,20 @@ def facts(body: Body) -> BoardFacts:
 @_understood
 def readings(body: Body) -> dict[str, Reading]:
     return {str(path): Reading(**reading) for path, reading in body["files"].items()}
+
+
+@_understood
+def nginx_files(body: Body) -> NginxFiles:
+    return NginxFiles(
+        files={path: Reading(**one) for path, one in body["nginx_files"].items()},
+        names=dict(body.get("nginx_names", {})),
+        problem=body["nginx_problem"],
+    )
+
+
+@_understood
+def fetched(body: Body) -> tuple[UrlSeen, ...]:
+    return tuple(UrlSeen(**url) for url in body["urls"])
 
 
 @_understood
@@ -118,8 +133,6 @@ def status(body: Body) -> BoardStatus:
     )
 
 
-def _left(items: list[dict[str, Any]]) -> tuple[LeftOver, ...]:
-    return tuple(LeftOver(**item) for item in items)
 _WORDS = ("cflags", "ldflags", "configure", "without")
 
 
@@ -129,3 +142,5 @@ def builds(body: Body) -> tuple[tuple[Built, ...], str]:
     return found, str(body["problem"])
 
 
+def _left(items: list[dict[str, Any]]) -> tuple[LeftOver, ...]:
+    return tuple(LeftOver(**item) for item in items)

@@ -16,6 +16,7 @@ from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.bench import AskSampler
 from autotune.experiment.events import Doubt, Event, NightBegun
 from autotune.experiment.study import ManagedNginx, Study
+from autotune.runner import own_live
 from autotune.runner.live_bench import now_text
 from autotune.runner.sequence import apply_sequence
 from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, after_a_lost_line, refuse_kept, restore
@@ -233,7 +234,7 @@ def begin_night(
         hand_tuned=hand_tuned,
         hand_tuned_outside=space.reasons_outside(hand_tuned, stock, held.facts),
         board=describe(facts),
-        doubts=(*doubts, *placement_doubts(facts, study.placement)),
+        doubts=(*doubts, *placement_doubts(facts, study.placement), *own_live.doubts_of(study, held.live)),
     )
 
 

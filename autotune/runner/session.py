@@ -19,6 +19,7 @@ from autotune.board.placement import CpuPlacement, place
 from autotune.board.records import Begun, BoardStatus, Ended, PutFile, UrlSeen
 from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
 from autotune.experiment.study import ManagedNginx, OwnNginx, ServedFile, Study
+from autotune.runner.own_live import live_answers
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.setting import Setting
 from autotune.space.value import Value
@@ -145,11 +146,19 @@ class Held:
             )
             placement = place(connection.facts, study.placement)
             discovery = read_board(connection, study)
+            live = live_answers(connection, study, discovery.site)
         except BaseException as problem:
             connection.close()
             after_a_lost_line(study.board, problem)
             raise
-        return cls(connection=connection, study=study, begun=begun, placement=placement, discovery=discovery)
+        return cls(
+            connection=connection,
+            study=study,
+            begun=begun,
+            placement=placement,
+            discovery=discovery,
+            live=live,
+        )
 
     @property
     def facts(self) -> Mapping[str, Value]:
