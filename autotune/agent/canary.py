@@ -12,7 +12,6 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 from autotune.agent import processes, sockets
 from autotune.agent.counters import memory_bytes
-from autotune.agent.faults import Fault
 from autotune.agent.nginx import Refused, Server, grave_line
 from autotune.agent.protocol import UrlSeen, UrlTruth
 
@@ -123,14 +122,11 @@ def _difference(answer: Answer, truth: UrlTruth) -> str:
 
 
 def look(truth: UrlTruth) -> UrlSeen:
-    """What this URL answers now, whoever serves it. Raises Fault when it can't be told."""
+    """What this URL answers now, whoever serves it; `status` 0 when nobody does."""
     try:
         return seen_of(truth["url"], get(truth["url"], truth["address"]))
-    except (OSError, ValueError) as problem:
-        said = str(problem) or type(problem).__name__
-        raise Fault(
-            "failed", f"GET {truth['url']} from {truth['address']}: {said}", "does it serve?"
-        ) from None
+    except (OSError, ValueError):
+        return seen_of(truth["url"], Answer(0, 0, 0, ""))
 
 
 def seen_of(url: str, answer: Answer) -> UrlSeen:

@@ -15,7 +15,6 @@ from autotune.agent.lock import Lock
 from autotune.agent.places import Places, make_own_dir, make_run_dir
 from autotune.agent.protocol import (
     BeginReply,
-    CheckReply,
     Effect,
     EndReply,
     LeftOver,
@@ -23,7 +22,6 @@ from autotune.agent.protocol import (
     Program,
     SwitchReply,
     UrlSeen,
-    UrlTruth,
 )
 from autotune.agent.restore import Undone, boot_id, netns, restore_from_journal
 from autotune.agent.settings import Settings
@@ -218,14 +216,11 @@ class Held:
 
     # -- changing the board ---------------------------------------------------------------------------------------------
 
-    def check(self, paths: List[str], urls: List[UrlTruth]) -> CheckReply:
-        """Each path is written with its own value and read again; each URL is fetched from whatever serves it now.
-
-        Raises Fault.
-        """
+    def check(self, paths: List[str]) -> List[Effect]:
+        """Each path is written with its own value and read again. Raises Fault."""
         self._settings.check_paths(paths)
         self._ensure_guardian()
-        return {"effects": self._settings.write_back(paths), "urls": [canary.look(one) for one in urls]}
+        return self._settings.write_back(paths)
 
     def switch(self, order: orders.Switch) -> SwitchReply:
         """One whole configuration: journal, writes, read-back, a fresh nginx, the canary.

@@ -6,7 +6,7 @@ import glob
 import os
 from typing import Any, Callable, Dict, List, Optional
 
-from autotune.agent import allowed, builds, counters, orders
+from autotune.agent import allowed, builds, canary, counters, orders, own_files, services
 from autotune.agent.facts import facts, programs
 from autotune.agent.faults import Fault, Leave, permission_fault
 from autotune.agent.held import Held, end_reply
@@ -18,6 +18,7 @@ from autotune.agent.protocol import (
     PROTOCOL,
     BeginReply,
     BuildsReply,
+    CheckReply,
     EndReply,
     FileReading,
     JournalState,
@@ -45,7 +46,7 @@ class Agent:
             "read": self._read,
             "begin": self._begin,
             "switch": lambda body: self._needs_held().switch(orders.switch(body)),
-            "check": lambda body: self._needs_held().check(orders.paths(body), orders.truths(body)),
+            "check": self._check,
             "load": lambda body: self._needs_held().load(orders.load(body)),
             "counters": lambda _: {"counters": counters.counters(), "levels": counters.levels()},
             "end": self._end,
@@ -124,7 +125,13 @@ class Agent:
             for one in self._expand(path):
                 files[one] = self._read_one(one, min(room, _READ_CAP))
                 room -= len(files[one]["text"] or "")
-        return {"files": files}
+        asked = own_files.Asked({}, "")
+        if conf_path := body.get("nginx_conf"):
+            self._programs = self._programs or programs()
+            installed = self._programs["nginx"]
+            program = services.live_nginx() or installed["path"]
+            asked = own_files.ask(program, installed["version"], str(conf_path), self._places.uid)
+        return {"files": files, "nginx_files": asked.files, "nginx_problem": asked.problem}
 
     def _expand(self, path: str) -> List[str]:
         """The files that a path with * in any part stands for; the path itself when there are none."""
@@ -149,6 +156,12 @@ class Agent:
         if len(data) > cap:
             return {"text": None, "error": "it is too long to be read", "writable": False}
         return {"text": data.decode("utf-8", "replace"), "error": "", "writable": os.access(real, os.W_OK)}
+
+    def _check(self, body: Dict[str, Any]) -> CheckReply:
+        """Looking at URLs changes nothing, so nothing need have been begun for it."""
+        paths, urls = orders.paths(body), orders.truths(body)
+        effects = self._needs_held().check(paths) if paths else []
+        return {"effects": effects, "urls": [canary.look(one) for one in urls]}
 
     def _begin(self, body: Dict[str, Any]) -> BeginReply:
         if self._held is not None:

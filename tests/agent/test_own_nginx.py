@@ -186,3 +186,47 @@ def test_a_port_taken_by_anyone_else_is_refused_by_name(site: BoardNamespace) ->
     assert within(10, refused)
     with pytest.raises(AutotuneError, match="python3"):
         night.line.switch((), night.order())
+
+
+def test_nginx_tells_its_files_and_leaves_nothing(site: BoardNamespace) -> None:
+    for action in ("stop", "start"):
+        site.run("/etc/init.d/nginx", action)
+        before = whole(site)
+        found = site.connect().read_nginx("/etc/nginx/nginx.conf")
+        assert found.problem == ""
+        assert next(iter(found.files)) == "/etc/nginx/nginx.conf"
+        assert found.files["/etc/nginx/sites-available/site"].text == SITE
+        assert "/etc/nginx/mime.types" in found.files
+        assert whole(site) == before
+        if action == "stop":
+            site.run("sh", "-c", "rm -rf /var/lib/site-log/* /run/nginx.pid; rm -rf /var/lib/nginx/*")
+            before = whole(site)
+            assert site.connect().read_nginx("/etc/nginx/nginx.conf").problem == ""
+            assert whole(site) == before
+
+
+def test_a_broken_configuration_is_told_in_nginxs_own_words(site: BoardNamespace) -> None:
+    site.write("/etc/nginx/sites-available/site", SITE.replace("root ", "roots "))
+    before = whole(site)
+    found = site.connect().read_nginx("/etc/nginx/nginx.conf")
+    assert 'unknown directive "roots"' in found.problem
+    assert whole(site) == before
+
+
+def test_what_serves_now_is_looked_at_before_anything_is_begun(site: BoardNamespace) -> None:
+    line = site.connect()
+    there, nobody = line.fetch(
+        [
+            UrlTruth(url=URL + "/page.html", address=ADDRESS),
+            UrlTruth(url="http://127.0.0.4:8099/", address="127.0.0.4"),
+        ]
+    )
+    assert (there.status, there.length) == (200, len("It is mine.\n"))
+    assert nobody.status == 0
+
+
+def whole(board: BoardNamespace) -> str:
+    """Every file, its owner, mode and size, where an nginx could leave something."""
+    return board.run(
+        "sh", "-c", "cd / && find etc/nginx var/lib run -printf '%p %m %U %s\\n' | grep -v autotune | sort"
+    ).stdout
