@@ -108,8 +108,8 @@ def test_the_sequence_has_the_published_eight_steps() -> None:
     sequence = read_sequence(SEQUENCE)
     published = [step.published for step in sequence.steps]
     assert published == [1.256, 1.109, 1.054, 1.059, 1.025, 1.023, 1.015, 1.03]
-    assert [step.number for step in sequence.steps if step.unsupported] == [8]
-    assert sum(len(step.values) for step in sequence.steps) == 32
+    assert [step.number for step in sequence.steps if step.unsupported] == []
+    assert sum(len(step.values) for step in sequence.steps) == 33
     workers = {value.setting.id: value.value for value in sequence.steps[1].values}
     assert workers["nginx:worker_processes"] == Expression(text="board.server_cpus")
     assert workers["nginx:worker_cpu_affinity"] == "auto"
