@@ -182,7 +182,7 @@ def _cpu_rows(good: Sequence[Measurement], baseline: Baseline) -> list[tuple[str
     return rows
 
 
-def _level_rows(good: Sequence[Measurement]) -> list[tuple[str, ...]]:
+def _level_rows(good: Sequence[Measurement]) -> list[tuple[str, str, str]]:
     first, last = good[0].counters, good[-1].counters
     names = [key.removeprefix("before.") for key in first if key.startswith("before.")]
     rows = []

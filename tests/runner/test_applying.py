@@ -12,10 +12,13 @@ from autotune.board.connection import Connection
 from autotune.board.records import BoardStatus
 from autotune.errors import BoardBusy, BoardUnfit, UsageError
 from autotune.experiment.events import Event, NightBegun
-from autotune.experiment.study import Study
-from autotune.runner import session
+from autotune.experiment.study import HandTunedSequence, HandTunedStep, HandTunedValue, Placement, Study
+from autotune.runner import preflight, session
 from autotune.runner.applying import apply, choose
+from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
+from autotune.space.value import Value
+from conftest import BoardNamespace
 from night_example import BEST, HAND_TUNED, WINNER, a_night, a_study
 
 STUDY = a_study()
@@ -131,3 +134,54 @@ def test_nothing_is_begun_on_top_of_what_is_kept() -> None:
         session.refuse_kept(cast("Connection", _Kept()))
     assert caught.value.hint == "autotune restore"
     assert caught.value.exit_code == 4
+
+
+SOMAXCONN, SOMAXCONN_FILE = "sysctl:net.core.somaxconn", "/proc/sys/net/core/somaxconn"
+
+
+@pytest.mark.real
+def test_what_is_kept_stays_until_it_is_restored_and_nothing_is_begun_meanwhile(
+    board_namespace: BoardNamespace, real_nginx: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del real_nginx
+    monkeypatch.setattr("autotune.runner.session.connect", lambda _board: board_namespace.connect())
+    monkeypatch.setattr("autotune.runner.preflight.connect", lambda _board: board_namespace.connect())
+    study = STUDY.model_copy(
+        update={
+            "placement": Placement.FREE,
+            "space": STUDY.space.model_copy(update={"parameters": (), "derived": (), "rules": ()}),
+            "hand_tuned": HandTunedSequence(
+                title="one",
+                source="a test",
+                steps=(
+                    HandTunedStep(
+                        number=1,
+                        name="queues",
+                        values=(
+                            HandTunedValue(setting=CATALOGUE[SOMAXCONN], value=2048),
+                            HandTunedValue(setting=CATALOGUE[BACKLOG], value=2048),
+                        ),
+                        why="x",
+                    ),
+                ),
+            ),
+        }
+    )
+    before = board_namespace.read(SOMAXCONN_FILE)
+    begun = cast("NightBegun", night(Configuration.of({SOMAXCONN: 2048, BACKLOG: 2048}))[0])
+    stock: dict[str, Value] = {SOMAXCONN: int(before), BACKLOG: 511}
+    kept = apply(study, choose(study, [begun.model_copy(update={"stock": stock})], "hand"))
+    assert kept.effective.mapping == {SOMAXCONN: 2048, BACKLOG: 2048}
+    assert board_namespace.read(SOMAXCONN_FILE) == "2048"
+    fetched = board_namespace.run(
+        "python3", "-c", "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)", kept.urls[0]
+    )
+    assert fetched.stdout == "200\n", fetched.stderr
+    for begin in (lambda: session.Held.take(study, 1), lambda: preflight.self_test(study)):
+        with pytest.raises(BoardBusy, match="put there by `autotune apply`"):
+            begin()
+    assert board_namespace.read(SOMAXCONN_FILE) == "2048"
+    ended = session.proven(session.restore("local"))
+    assert any("somaxconn" in one for one in ended.restored)
+    assert board_namespace.read(SOMAXCONN_FILE) == before
+    assert not [name for _, name, _ in board_namespace.processes() if name in ("nginx", "autotune-guard")]
