@@ -46,7 +46,7 @@ from autotune.definitions.nature import refuse_other
 from autotune.definitions.ranges import read_range
 from autotune.definitions.settings import find_setting, read_condition, read_formula
 from autotune.definitions.table import Table
-from autotune.space.catalogue import CATALOGUE
+from autotune.space.catalogue import CATALOGUE, overlapping
 from autotune.space.expression import Expression
 from autotune.space.parameter import Derived, Parameter, Rule
 from autotune.space.search_space import SearchSpace
@@ -153,6 +153,8 @@ def _refuse_strangers(
         if {one, other} <= varying | computed:
             group = "parameter" if other in varying else "derived"
             top.table(group).refuse(other, f"another name for the value behind {one}", "one of the two")
+    for one, other in overlapping(varying | computed):
+        top.table("parameter").refuse(other, f"a part of what {one} sets", "one of the two")
     for parameter in parameters:
         for id_ in parameter.when.ids if parameter.when else ():
             if id_ in computed:

@@ -10,11 +10,13 @@ import pytest
 from autotune.space.catalogue import (
     CATALOGUE,
     DENIED,
+    builds,
     denied_reason,
     device,
     fpm,
     network,
     nginx,
+    overlapping,
     power,
     sysctl,
     thp,
@@ -85,7 +87,7 @@ def test_every_family_has_what_a_night_needs() -> None:
 
 
 def test_no_id_stands_there_twice() -> None:
-    rooms = (nginx, fpm, sysctl, thp, power, network, device)
+    rooms = (nginx, builds, fpm, sysctl, thp, power, network, device)
     assert len(CATALOGUE) == sum(len(room.SETTINGS) for room in rooms)
 
 
@@ -93,7 +95,7 @@ def test_no_id_stands_there_twice() -> None:
 def test_a_setting_says_why_when_how_much_and_where_from(setting: Setting) -> None:
     assert re.fullmatch(r"[A-Za-z0-9`].{15,}\.", setting.why), "one sentence"
     assert setting.bites
-    assert re.match(r"(nginx\.org|Linux|php\.net), ", setting.source)
+    assert re.match(r"(nginx\.org|Linux|php\.net|the capstone's step 8; gcc), ", setting.source)
     assert re.fullmatch(r"[^/]+/[^/]+/[^/]+", setting.effect), "1 KB / 100 KB / PHP"
 
 
@@ -238,3 +240,18 @@ def test_ports_for_connecting_leave_a_thousand() -> None:
     ports.check((10_240, 65_535))
     with pytest.raises(ValueError, match="at least 1000 above"):
         ports.check((10_240, 10_300))
+
+
+def test_settings_that_name_one_value_are_known() -> None:
+    ids = (
+        "cpufreq:all.governor",
+        "cpufreq:policy4.governor",
+        "cpufreq:policy4.max_freq",
+        "irq:nic.affinity",
+        "irq:nic.1.affinity",
+        "irq:eth1.0.affinity",
+    )
+    assert overlapping(ids) == (
+        ("cpufreq:all.governor", "cpufreq:policy4.governor"),
+        ("irq:nic.affinity", "irq:nic.1.affinity"),
+    )

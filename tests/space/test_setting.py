@@ -39,7 +39,9 @@ def values_of(setting: Setting) -> st.SearchStrategy[Value]:
         Kind.FLOAT: st.floats(low, high, allow_subnormal=False).filter(lambda one: repr(one).isascii()),
         Kind.VECTOR: st.lists(
             st.integers(int(low), int(high)), min_size=setting.length, max_size=setting.length
-        ).map(lambda items: tuple(sorted(items))),
+        )
+        .map(lambda items: tuple(sorted(items)))
+        .filter(lambda items: items[-1] - items[0] >= setting.apart),
     }
     plain = numbers.get(setting.kind, st.integers(int(low), int(high)))
     return plain | st.sampled_from(setting.specials) if setting.specials else plain

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from autotune.space.catalogue import builds, device, fpm, network, nginx, power, sysctl, thp
 from autotune.space.catalogue.denied import DENIED, denied_reason
-from autotune.space.catalogue.known import Catalogue
+from autotune.space.catalogue.known import Catalogue, overlapping
 
-__all__ = ["CATALOGUE", "DENIED", "denied_reason"]
+__all__ = ["CATALOGUE", "DENIED", "denied_reason", "overlapping"]
 
 CATALOGUE = Catalogue(
     (

@@ -44,3 +44,25 @@ def _pattern(template: Setting) -> str:
     if rest.startswith(r"0\."):
         rest = "(0|[1-9][0-9]{0,2})" + rest[1:]
     return rf"{template.family}:({template.instances})\.{rest}"
+
+
+def overlapping(ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of ids that name one value, whatever the board: all CPUs and some of them, a device and one of its lines."""
+    known = sorted(ids)
+    return tuple(
+        (one, other)
+        for one in known
+        for other in known
+        if one != other and (_is_all_of(one, other) or other in _lines_of(one, known))
+    )
+
+
+def _is_all_of(one: str, other: str) -> bool:
+    part = one.removeprefix("cpufreq:all.")
+    return one != part and other.startswith("cpufreq:") and other.partition(".")[2] == part
+
+
+def _lines_of(id_: str, known: Iterable[str]) -> list[str]:
+    device = id_.removesuffix(".affinity")
+    pattern = re.compile(re.escape(device) + r"\.[0-9]+\.affinity")
+    return [one for one in known if id_ != device and pattern.fullmatch(one)]
