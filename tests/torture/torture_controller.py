@@ -18,6 +18,7 @@ from torture_machine import processes
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WORKER_SHARE: Final = 0.4
+PHP_SHARE: Final = 0.3
 
 
 @dataclass
@@ -105,8 +106,9 @@ class Tuner:
         return found
 
     def nginx(self, chance: random.Random) -> int:
-        """The master of the nginx that the journal told of last, or one of its workers; 0 when there is none."""
-        master = self.watch.story.nginx
+        """The master of the nginx or php-fpm that the journal told of last, or a process of its; 0 when there is none."""
+        story = self.watch.story
+        master = story.php if story.php and chance.random() < PHP_SHARE else story.nginx
         try:
             workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         except OSError:

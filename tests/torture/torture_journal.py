@@ -42,7 +42,8 @@ class Story:
     loads: int = 0
     begun: bool = False
     nginx: int = 0  # process group of the last nginx; 0 while it is not known
-    _program: str = ""
+    php: int = 0  # the same of the last php-fpm
+    _announced: list[str] = field(default_factory=list)  # in the order in which they are started
     _rest: bytes = b""
     _unclaimed: int = 0
 
@@ -63,15 +64,22 @@ class Story:
                 self.wills += 1
                 self._unclaimed += 1
             case "PROCESS" if entry["pgid"] == 0:
-                self._program = str(entry["program"])
-                if self._program.endswith("/nginx"):
-                    self.phase, self.nginx = Phase.SWITCH, 0
+                program = str(entry["program"])
+                if program.endswith("/nginx"):
+                    self.phase, self.nginx, self.php = Phase.SWITCH, 0, 0
                     self.fresh, self._unclaimed = self._unclaimed, 0
+                    self._announced = ["nginx"]
+                elif "php-fpm" in program:
+                    self._announced.insert(0, "php")  # announced with nginx, started before it
                 else:
-                    self.phase = Phase.LOAD
+                    self.phase, self._announced = Phase.LOAD, []
                     self.loads += 1
-            case "PROCESS" if self._program.endswith("/nginx"):
-                self.nginx = int(str(entry["pgid"]))
+            case "PROCESS" if self._announced:
+                started = self._announced.pop(0)
+                if started == "nginx":
+                    self.nginx = int(str(entry["pgid"]))
+                else:
+                    self.php = int(str(entry["pgid"]))
             case "RESTORED" | "CLEAN":
                 self.phase = Phase.RESTORE
             case _:

@@ -116,7 +116,7 @@ def _bury(worker: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One living process. `role`: agent, guardian, nginx, wrk or other."""
+    """One living process. `role`: agent, guardian, nginx, php-fpm, wrk or other."""
 
     pid: int
     parent: int
@@ -156,6 +156,8 @@ def processes() -> list[Process]:
 def _role(comm: str, line: str) -> str:
     if comm in ("nginx", "wrk"):
         return comm
+    if comm.startswith("php-fpm"):
+        return "php-fpm"
     if comm == "autotune-guard":
         return "guardian"
     return "agent" if " autotune-agent " in line else "other"

@@ -165,7 +165,7 @@ PORT: Final = 8123
 
 
 def study_text(budget: dict[str, int], seed: int) -> str:
-    """The study's file: real nginx and wrk over loopback, runs of one second, the shipped space and sequence."""
+    """The study's file: real nginx, php-fpm and wrk over loopback, runs of one second, the shipped space and sequence."""
     numbers = "\n".join(f"{key} = {value}" for key, value in budget.items())
     return f"""
 name = "{NAME}"
@@ -178,13 +178,21 @@ port = {PORT}
 [[server.file]]
 path = "/test_100k.html"
 size = "100k"
+[[server.file]]
+path = "/index.php"
+size = "4k"
 [workload]
-name = "static 100 KB"
-path = "/test_100k.html"
+name = "mix"
 connections = 8
 threads = 1
 warmup = "100ms"
 duration = "1s"
+[[workload.url]]
+path = "/test_100k.html"
+weight = 0.7
+[[workload.url]]
+path = "/index.php"
+weight = 0.3
 [budget]
 {numbers}
 lease = "20s"
