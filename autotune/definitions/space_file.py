@@ -153,7 +153,7 @@ def _refuse_strangers(
         if {one, other} <= varying | computed:
             group = "parameter" if other in varying else "derived"
             top.table(group).refuse(other, f"another name for the value behind {one}", "one of the two")
-    for one, other in overlapping(varying | computed):
+    for one, other in overlapping(id_ for id_ in varying | computed if id_ in CATALOGUE):
         top.table("parameter").refuse(other, f"a part of what {one} sets", "one of the two")
     for parameter in parameters:
         for id_ in parameter.when.ids if parameter.when else ():
