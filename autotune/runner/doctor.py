@@ -10,7 +10,7 @@ from autotune.board.connection import Connection, connect
 from autotune.board.placement import place, placement_doubts
 from autotune.board.records import BoardStatus
 from autotune.experiment.study import Study
-from autotune.runner.preflight import Need, describe, needs, service_changers
+from autotune.runner.preflight import Need, describe, needs, service_changers, without_choice
 from autotune.runner.session import kept_text, read_board, settings_of
 from autotune.space.setting import Setting
 
@@ -44,7 +44,8 @@ def examine(study: Study) -> Examination:
         discovery = read_board(connection, study)
         found = (*needs(connection, study), *_of_status(status), *_of_placement(connection, study))
         board = _board(connection, study)
-    left_out = {**service_changers(study), **discovery.missing}
+    offered = study.space.offering(discovery.choices)
+    left_out = {**service_changers(study), **without_choice(offered), **discovery.missing}
     return Examination(
         board=board,
         parameters=tuple(_state(setting, discovery, left_out) for setting in settings_of(study)),

@@ -204,7 +204,7 @@ def begin_night(
     unwritable = _unwritable(held)
     missing = {**held.discovery.missing, **unwritable}
     offered = study.space.offering(held.discovery.choices)
-    left_out = {**service_changers(study), **_without_choice(offered), **missing}
+    left_out = {**service_changers(study), **without_choice(offered), **missing}
     stock = {id_: value for id_, value in stock.items() if id_ not in missing}
     space = offered.without(left_out)
     if first is not None:
@@ -285,7 +285,8 @@ def stock_changes(begun: NightBegun, held: Held) -> str:
     return "; ".join(changed)
 
 
-def _without_choice(space: SearchSpace) -> dict[str, str]:
+def without_choice(space: SearchSpace) -> dict[str, str]:
+    """Parameters of which this board offers one word at most, with the reason why they are left out."""
     return {
         one.id: f"this board offers only {value_text(one.values[0]) if one.values else 'other words'}"
         for one in space.parameters
