@@ -29,9 +29,11 @@ _TUNED = re.compile(
     r"|(fastcgi|proxy)_(buffers|buffer_size|busy_buffers_size|buffering)|http2_(max_concurrent_streams|recv_buffer_size|chunk_size)"
 )
 _VALUE = re.compile(r"[A-Za-z0-9_.=:+-]{1,128}")
-_WORKED_IN = frozenset(("", "events", "http", "stream", "mail", "server", "location", "upstream", "limit_except"))
-_TEMPORARY = re.compile(r"(client_body|proxy|fastcgi|uwsgi|scgi)_temp_path")
-_CACHE = re.compile(r"(proxy|fastcgi|uwsgi|scgi)_cache_path")
+_WORKED_IN = frozenset(
+    ("", "events", "http", "stream", "mail", "server", "location", "upstream", "limit_except")
+)
+_TEMPORARY = re.compile(r"[a-z_]+_temp_path")
+_CACHE = re.compile(r"[a-z_]+_cache_path")
 _MAIN = ("daemon", "pid", "lock_file")
 _LEVELS = ("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg")
 _LISTEN_TUNED = re.compile(
@@ -74,6 +76,7 @@ class _Block(NamedTuple):
 
 def check_edits(conf_path: str, edits: Dict[str, str], frame: Frame) -> None:
     """Raises Fault "refused" naming file and directive for the first difference that a night may not make."""
+    conf_path = os.path.realpath(conf_path)
     if conf_path not in edits:
         raise Fault(
             "refused",
@@ -242,7 +245,7 @@ def _check_block(old: _Block, new: _Block, frame: Frame) -> None:
     for name in sorted(names):
         before = [words for words in old.apart if words[0] == name]
         after = [words for words in new.apart if words[0] == name]
-        if before == after and name not in ("access_log", "error_log"):
+        if before == after and (name == "listen" or _TUNED.fullmatch(name)):
             continue
         if old.within == ("*",) and not before:
             raise _Differs(f"`{' '.join(after[0])[:80]}` was added outside any block of an included file")
@@ -264,6 +267,8 @@ def _check_directives(
                 wanted or (len(words) == 2 and _inside(words[1], frame))
             ):
                 raise _Differs(f"`{' '.join(words)[:80]}` is not the night's own")
+        return
+    if after == [("access_log", "off")]:
         return
     pairs = _pairs(name, before, after, within)
     for old, new in pairs:
@@ -300,8 +305,6 @@ def _socket(address: str) -> str:
 
 
 def _access_log_fits(old: Words, new: Words, frame: Frame) -> bool:
-    if new == ("access_log", "off"):
-        return True
     if old[1] in _UNCHANGED_LOGS and new[1:2] != old[1:2]:
         return False
     if len(new) < 2 or not (_inside(new[1], frame) or new[1] in _UNCHANGED_LOGS):

@@ -13,7 +13,7 @@ import re
 import signal
 import stat
 import time
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, List, NamedTuple, Set, Tuple
 
 from autotune.agent import mounts, processes
 from autotune.agent.faults import Fault
@@ -34,9 +34,12 @@ _PROBLEM = re.compile(r"\[(emerg|alert|crit)\]|test failed")
 
 
 class Asked(NamedTuple):
-    """`files` by real path, the main one first; `problem` in nginx's own words, "" without."""
+    """`files` by real path, the main one first; `names` as nginx opened them, with the real path of each; `problem` in
+    nginx's own words, "" without.
+    """
 
     files: Dict[str, FileReading]
+    names: Dict[str, str]
     problem: str
 
 
@@ -57,15 +60,18 @@ def ask(program: str, version: str, conf_path: str, uid: int) -> Asked:
     try:
         read_own(main, uid)
     except Fault as fault:
-        return Asked({}, fault.message)
+        return Asked({}, {}, fault.message)
     before = [_Found(path, _lstat(path)) for path in sorted(_made(main, version, uid))]
     said, problem = _said(program, conf_path, before, uid)
     _put_back(before)
     files: Dict[str, FileReading] = {}
-    for path in [main, *_named(said)]:
-        if len(files) < _FILES_CAP and path not in files and os.path.exists(path):
-            files[path] = _reading(path, uid)
-    return Asked(files, problem)
+    names: Dict[str, str] = {}
+    for name in [conf_path, *map(os.fsdecode, _HEAD.findall(said))]:
+        path = os.path.realpath(name)
+        if len(names) < _FILES_CAP and name not in names and os.path.exists(path):
+            names[name] = path
+            files[path] = files.get(path) or _reading(path, uid)
+    return Asked(files, names, problem)
 
 
 def _said(program: str, conf_path: str, before: List[_Found], uid: int) -> Tuple[bytes, str]:
@@ -92,11 +98,6 @@ def _said(program: str, conf_path: str, before: List[_Found], uid: int) -> Tuple
     finally:
         os.close(output)
         os.close(told)
-
-
-def _named(said: bytes) -> Iterator[str]:
-    for name in _HEAD.findall(said):
-        yield os.path.realpath(os.fsdecode(name))
 
 
 def _reading(path: str, uid: int) -> FileReading:

@@ -125,13 +125,18 @@ class Agent:
             for one in self._expand(path):
                 files[one] = self._read_one(one, min(room, _READ_CAP))
                 room -= len(files[one]["text"] or "")
-        asked = own_files.Asked({}, "")
+        asked = own_files.Asked({}, {}, "")
         if conf_path := body.get("nginx_conf"):
             self._programs = self._programs or programs()
             installed = self._programs["nginx"]
             program = services.live_nginx() or installed["path"]
             asked = own_files.ask(program, installed["version"], str(conf_path), self._places.uid)
-        return {"files": files, "nginx_files": asked.files, "nginx_problem": asked.problem}
+        return {
+            "files": files,
+            "nginx_files": asked.files,
+            "nginx_names": asked.names,
+            "nginx_problem": asked.problem,
+        }
 
     def _expand(self, path: str) -> List[str]:
         """The files that a path with * in any part stands for; the path itself when there are none."""

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from serving import leftovers, within
@@ -77,7 +78,7 @@ def begin(board: BoardNamespace, *, kept: bool = False, study: str = "own") -> O
 @pytest.fixture
 def site(board_namespace: BoardNamespace, real_nginx: str) -> Iterator[BoardNamespace]:
     """A machine with a site of its own, served by Debian's nginx from its init script."""
-    if not os.path.exists("/etc/init.d/nginx"):
+    if not Path("/etc/init.d/nginx").exists():
         pytest.skip("needs Debian's /etc/init.d/nginx")
     board = board_namespace
     done = board.run(
@@ -197,6 +198,7 @@ def test_nginx_tells_its_files_and_leaves_nothing(site: BoardNamespace) -> None:
         assert next(iter(found.files)) == "/etc/nginx/nginx.conf"
         assert found.files["/etc/nginx/sites-available/site"].text == SITE
         assert "/etc/nginx/mime.types" in found.files
+        assert found.names["/etc/nginx/sites-enabled/site"] == "/etc/nginx/sites-available/site"
         assert whole(site) == before
         if action == "stop":
             site.run("sh", "-c", "rm -rf /var/lib/site-log/* /run/nginx.pid; rm -rf /var/lib/nginx/*")
