@@ -105,10 +105,17 @@ def test_without_a_server_nothing_is_loaded(night: NightHere) -> None:
         night.line.load(load_order())
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{PORT}/page.html", f"http://{ADDRESS}:22/"])
-def test_only_the_tested_server_is_loaded(night: NightHere, url: str) -> None:
-    with pytest.raises(AutotuneError, match="not served where the tested server listens"):
-        night.line.load(replace(load_order(), urls=(LoadUrl(url=url),)))
+@pytest.mark.parametrize(
+    ("url", "address", "says"),
+    [
+        (f"http://127.0.0.1:{PORT}/page.html", "127.0.0.1", "not served where the tested server listens"),
+        (f"http://{ADDRESS}:22/", ADDRESS, "not served where the tested server listens"),
+        (f"http://127.0.0.1:{PORT}/page.html", ADDRESS, "127.0.0.1 is not at 127.0.0.2"),
+    ],
+)
+def test_only_the_tested_server_is_loaded(night: NightHere, url: str, address: str, says: str) -> None:
+    with pytest.raises(AutotuneError, match=says):
+        night.line.load(replace(load_order(), urls=(LoadUrl(url=url),), address=address))
 
 
 def test_no_generator_is_left_after_a_load(night: NightHere) -> None:
