@@ -38,9 +38,10 @@ def _path(disk: str) -> str:
 
 def _site_disk(sight: Sight) -> str:
     """The disk of the file system that has the agent's state directory (proc_pid_mountinfo(5))."""
+    mounts = found_text(sight, MOUNTS)
     under = sight.facts.state_dir.rstrip("/") + "/"
     best, number, kind = "", "", ""
-    for row in text_of(sight, MOUNTS).splitlines():
+    for row in mounts.splitlines():
         fields, _, tail = row.partition(" - ")
         words = fields.split()
         if len(words) > 4 and under.startswith(words[4].rstrip("/") + "/") and len(words[4]) >= len(best):

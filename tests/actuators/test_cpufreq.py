@@ -202,7 +202,9 @@ def test_the_other_families_of_this_board() -> None:
     assert "no use over loopback" in rock("pcie:aspm", interface="").missing["pcie:aspm"]
     none = bare(*ids)
     assert "no second way to sleep" in none.missing["cpuidle:deepest"]
-    assert "no disk of their own" in none.missing["block:site.read_ahead_kb"]
+    assert "no /proc/self/mountinfo" in none.missing["block:site.read_ahead_kb"]
+    in_memory = {"/proc/self/mountinfo": "22 1 0:25 / / rw shared:1 - overlay overlay rw\n"}
+    assert "overlay on /" in bare(*ids, files=in_memory).missing["block:site.read_ahead_kb"]
     assert CARD in " ".join(FILES)
 
 

@@ -81,7 +81,7 @@ def test_compiled_values_are_those_of_the_running_version(version: str, id_: str
 def test_the_compiled_value_of_every_directive_is_known_and_within_its_limits() -> None:
     build = NginxBuild.of(facts())
     for id_, setting in CATALOGUE.items():
-        if setting.family == "nginx":
+        if setting.family == "nginx" and id_ != "nginx:build":
             setting.check(build.default(id_))
 
 
