@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autotune.actuators import block, cpufreq, devfreq, fpm, idle, irq, net, pcie, sysctl, thp
+from autotune.actuators.builds import Workbench
 from autotune.actuators.cpu_sets import ONLINE_CPUS, cpu_list
 from autotune.actuators.managed_site import ManagedSite
 from autotune.actuators.own_site import OwnSite
@@ -14,10 +15,11 @@ from autotune.actuators.site import Site
 from autotune.actuators.target import Sight, Target
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
-from autotune.board.records import NginxFiles, Reading
+from autotune.board.records import Built, NginxFiles, Reading
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.study import ManagedNginx, Study
 from autotune.space.catalogue import CATALOGUE, denied_reason
+from autotune.space.catalogue.builds import BUILD, DISTRIBUTION
 from autotune.space.configuration import Configuration
 from autotune.space.setting import Setting
 from autotune.space.value import Value
@@ -62,6 +64,7 @@ class Discovery:
     kernel_paths: dict[str, str]
     site: Site | None
     site_problem: str
+    workbench: Workbench = field(default_factory=Workbench)
 
     def value_reason(self, id_: str, value: Value) -> str:
         """Why this board can't take this value of this setting; empty when it can."""
@@ -73,6 +76,8 @@ class Discovery:
             CATALOGUE[id_].check(value)
         except ValueError as problem:
             return str(problem)
+        if id_ == BUILD:
+            return self.workbench.reason(value)
         offered = self.choices.get(id_, ())
         if offered and value not in offered and value != self.stock[id_]:
             reason = f"this board offers {', '.join(offered)}, not {value}"
@@ -110,12 +115,14 @@ def discover(
     study: Study,
     interface: str = "",
     own: NginxFiles | None = None,
+    cached: Sequence[Built] = (),
 ) -> Discovery:
     """What this board offers of the settings, and each one's value now. Changes nothing, asks the board nothing.
 
     `own`: the user's nginx configuration as it was read, for a study of that.
     """
     placement = place(facts, study.placement)
+    workbench = Workbench.of(study.builds, cached)
     sight = Sight(facts=facts, readings=readings, placement=placement, interface=interface)
     site, problem = _site(study, readings, facts, placement, own)
     stock: dict[str, Value] = {}
@@ -130,7 +137,9 @@ def discover(
             continue
         setting = CATALOGUE[id_]
         try:
-            if is_of_site(id_):
+            if id_ == BUILD and site is not None:
+                stock[id_], offered = DISTRIBUTION, workbench.choices
+            elif is_of_site(id_):
                 stock[id_], offered = _site_stock(id_, site, problem)
             else:
                 targets[id_] = found = _target(setting, sight)
@@ -153,6 +162,7 @@ def discover(
         kernel_paths=kernel_paths,
         site=site,
         site_problem=problem,
+        workbench=workbench,
     )
 
 

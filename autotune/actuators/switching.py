@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotune.actuators import cpufreq, sysctl
 from autotune.actuators.cpu_sets import mask_value
@@ -16,6 +16,7 @@ from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.events import Doubt
 from autotune.experiment.study import Study
 from autotune.space.catalogue import CATALOGUE
+from autotune.space.catalogue.builds import BUILD
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
 
@@ -70,12 +71,16 @@ def plan_switch(
     sysctl.refuse_rivals(values)
     texts = _kernel_texts(values, discovery)
     of_site = {id_: value for id_, value in values.items() if is_of_site(id_)}
+    discovery.workbench.refuse_missing(of_site)
+    build = discovery.workbench.key(of_site)
+    of_site.pop(BUILD, None)
+    server = discovery.site.plan(of_site, address=address, begun=begun, placement=placement)
     return SwitchPlan(
         writes=tuple(
             Write(path=path, text=texts[path])
             for path in sorted(texts, key=cpufreq.rank)  # otherwise by id
         ),
-        server=discovery.site.plan(of_site, address=address, begun=begun, placement=placement),
+        server=replace(server, build=build),
     )
 
 

@@ -6,7 +6,18 @@ import os
 import time
 from typing import Callable, Dict, List, Literal, Optional, Tuple
 
-from autotune.agent import canary, load, nginx, nginx_conf, orders, own_conf, php, php_conf, services
+from autotune.agent import (
+    build_cache,
+    canary,
+    load,
+    nginx,
+    nginx_conf,
+    orders,
+    own_conf,
+    php,
+    php_conf,
+    services,
+)
 from autotune.agent.faults import Fault
 from autotune.agent.guardian import Guardian
 from autotune.agent.journal import Entry, Journal, read_journal
@@ -306,7 +317,7 @@ class Held:
     def _program(self, order: orders.NginxOrder) -> str:
         """The nginx that the order runs."""
         if order.build:
-            raise Fault("refused", f"there is no build {order.build[:16]}", "autotune build list")
+            return build_cache.built_program(self._places, order.build)["path"]
         if order.conf_path and not self._nginx_looked_for:
             self._own_program = services.live_nginx()
         program = (self._own_program if order.conf_path else "") or self._programs["nginx"]["path"]
@@ -372,6 +383,11 @@ class Held:
             started=started,
             quiet_start=nginx.takes_early_log(self._programs["nginx"]["version"]),
         )
+
+    def _version(self, order: orders.NginxOrder) -> str:
+        if order.build:
+            return build_cache.built_program(self._places, order.build)["version"]
+        return self._programs["nginx"]["version"]
 
     def _prove(self, server: nginx.Server, order: orders.NginxOrder, since: float) -> List[UrlSeen]:
         return canary.prove(server, workers=order.workers, since=since, urls=order.urls)

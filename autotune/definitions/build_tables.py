@@ -7,6 +7,7 @@ from typing import Final
 
 from autotune.definitions.mistakes import show_text
 from autotune.definitions.table import MISSING, Table
+from autotune.errors import UsageError
 from autotune.experiment.study import Builds
 from autotune.space.build import BuildRecipe
 
@@ -40,6 +41,16 @@ def read_builds(top: Table) -> Builds | None:
     if len(named) > _MOST_RECIPES:
         top.refuse("build", f"{len(named)} builds", f"at most {_MOST_RECIPES}")
     return Builds(source=source, sha256=sha256, recipes=tuple(_recipe(*one) for one in named[:_MOST_RECIPES]))
+
+
+def read_source(text: str) -> str:
+    """A source named on the command line. Raises UsageError; a URL belongs into a study, with its hash."""
+    if not _SOURCE.fullmatch(text) or text.startswith("https://"):
+        raise UsageError(
+            f"{text!r} is no source of nginx here",
+            hint='"apt", or the absolute path of a .tar.gz, .tar.xz or .tar.bz2; a URL goes into a study with its sha256',
+        )
+    return text
 
 
 def _recipe(name: str, table: Table) -> BuildRecipe:

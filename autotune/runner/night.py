@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
+from autotune.board.connection import connect
 from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageAway, StorageError
 from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure
 from autotune.experiment.events import (
@@ -28,6 +29,7 @@ from autotune.measurement.planning import plan_night, shortened
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
 from autotune.measurement.search_stage import GAP_S
+from autotune.runner.builds import prepare_builds
 from autotune.runner.live_bench import LiveBench, now_text
 from autotune.runner.nights import (
     NightResult,
@@ -152,6 +154,8 @@ class NightShift:
         if open_night(self._log) is None:
             self._say("info", "self-test: does the board restore itself when its agent dies?")
             self._self_test_doubt = self_test(self._study)
+            with connect(self._study.board) as connection:
+                prepare_builds(connection, self._study, lambda text: self._say("info", text))
         return self._sit()
 
     def _resume(self, begun: NightBegun) -> None:

@@ -21,6 +21,7 @@ from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPe
 from autotune.experiment.study import ManagedNginx, OwnNginx, ServedFile, Study
 from autotune.runner.own_live import live_answers
 from autotune.space.catalogue import CATALOGUE
+from autotune.space.catalogue.builds import BUILD
 from autotune.space.setting import Setting
 from autotune.space.value import Value
 
@@ -189,7 +190,8 @@ def read_board(connection: Connection, study: Study) -> Discovery:
     readings = connection.read(paths_to_read(settings, study))
     server = study.server
     own = connection.read_nginx(server.config) if isinstance(server, OwnNginx) else None
-    return discover(settings, readings, connection.facts, study, own=own)
+    cached = connection.builds() if any(one.id == BUILD for one in settings) else ()
+    return discover(settings, readings, connection.facts, study, own=own, cached=cached)
 
 
 def kept_text(status: BoardStatus) -> str:
