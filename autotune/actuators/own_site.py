@@ -80,7 +80,7 @@ class OwnSite:
         """
         if read.problem:
             raise BoardUnfit(
-                f"nginx does not take {server.config}: {read.problem}", hint=f"nginx -t -c {server.config}"
+                f"nginx does not take {server.config}: {read.problem.strip()}", hint=f"nginx -t -c {server.config}"
             )
         texts = {}
         for path, reading in read.files.items():
