@@ -15,6 +15,7 @@ from torture_journal import RUN_DIR, JournalWatch
 from torture_log import NightLog, doubled, strange
 from torture_outside import Outside
 from torture_plan import PORT
+from torture_site import Site
 
 
 @dataclass
@@ -41,8 +42,10 @@ class Inspector:
         log: NightLog,
         outside: Outside,
         say: Callable[[str], None],
+        site: Site | None = None,
     ) -> None:
         self.found = Findings()
+        self._site = site
         self._folder = folder
         self._watch = watch
         self._log = log
@@ -64,6 +67,7 @@ class Inspector:
             changed = machine.changed_values(self._before, self._paths())
         wrong += [f"{path} was {was!r}, is {now!r}" for path, (was, now) in changed.items()]
         wrong += self._watch.problems + wrong_originals(self._watch.paths, self._before)
+        wrong += self._site.wrong() if self._site is not None else []
         self._watch.problems.clear()
         lost = len(self._log.lost)
         self._log.check_prefix()

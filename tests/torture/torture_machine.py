@@ -21,6 +21,7 @@ from torture_journal import RUN_DIR
 STATE_DIR: Final = Path("/var/lib/autotune")
 THP: Final = Path("/sys/kernel/mm/transparent_hugepage")
 VM: Final = Path("/proc/sys/vm")
+SERVICES: Final = (Path("/run/nginx.pid"), Path("/run/php/site.pid"))
 _OWN_VALUES: Final = (Path("/proc/sys/net/core"), Path("/proc/sys/net/ipv4"))
 _CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
@@ -126,9 +127,10 @@ class Process:
     role: str
 
 
-def processes() -> list[Process]:
-    """Everything that lives in this machine but process 1 and ourselves."""
+def processes(*, of_site: bool = False) -> list[Process]:
+    """Everything that lives in this machine but process 1 and ourselves: of the user's own services, or all the rest."""
     found = []
+    services = _service_groups()
     for name in os.listdir("/proc"):  # noqa: PTH208 - in the last millisecond before a kill
         if not name.isdigit() or int(name) in (1, os.getpid()):
             continue
@@ -139,7 +141,7 @@ def processes() -> list[Process]:
             continue
         comm, _, rest = text.partition("(")[2].rpartition(")")
         fields = rest.split()
-        if fields[0] not in "ZX":
+        if fields[0] not in "ZX" and (int(fields[2]) in services) is of_site:
             found.append(
                 Process(
                     pid=int(name),
@@ -150,6 +152,15 @@ def processes() -> list[Process]:
                     role=_role(comm, line),
                 )
             )
+    return found
+
+
+def _service_groups() -> set[int]:
+    """The process groups of the user's own services, where this machine has some (torture_site)."""
+    found = set()
+    for path in SERVICES:
+        with contextlib.suppress(OSError, ValueError):
+            found.add(os.getpgid(int(path.read_text())))
     return found
 
 

@@ -26,6 +26,7 @@ from torture_plan import (
     reaches_the_end,
     study_text,
 )
+from torture_site import Site
 from torture_strikes import SAMPLE_S, STUCK_S, Striker, Struck
 
 QUIET_WITHIN_S: Final = 20.0
@@ -43,6 +44,7 @@ class TortureNight:
         seed: int,
         outside: Outside,
         say: Callable[[str], None],
+        site: Site | None = None,
     ) -> None:
         self.folder = folder
         self.deaths = deaths
@@ -50,11 +52,11 @@ class TortureNight:
         self._say = say
         self._budget = budget_for(deaths)
         study_file = folder / f"{NAME}.toml"
-        study_file.write_text(study_text(self._budget, seed))
+        study_file.write_text(study_text(self._budget, seed, own=site is not None))
         self.watch = JournalWatch(folder / "journals.jsonl")
         self.tuner = Tuner(study_file, folder / f"{NAME}.db", folder / "said.txt", self.watch)
         self.log = NightLog(folder / f"{NAME}.db")
-        self.inspector = Inspector(folder, self.watch, self.log, outside, say)
+        self.inspector = Inspector(folder, self.watch, self.log, outside, say, site)
         self.found = self.inspector.found
         self._striker = Striker(
             self.tuner, self.log, start=self._start, deaths=deaths, budget=self._budget, seed=seed

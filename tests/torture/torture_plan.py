@@ -164,16 +164,7 @@ NAME: Final = "torture"
 PORT: Final = 8123
 
 
-def study_text(budget: dict[str, int], seed: int) -> str:
-    """The study's file: real nginx, php-fpm and wrk over loopback, runs of one second, the shipped space and sequence."""
-    numbers = "\n".join(f"{key} = {value}" for key, value in budget.items())
-    return f"""
-name = "{NAME}"
-space = "loopback.toml"
-hand_tuned = "hand-tuned.toml"
-seed = {seed}
-accept_noise = true
-[server]
+_MANAGED: Final = f"""
 port = {PORT}
 [[server.file]]
 path = "/test_100k.html"
@@ -181,6 +172,33 @@ size = "100k"
 [[server.file]]
 path = "/index.php"
 size = "4k"
+"""
+_OWN: Final = """
+kind = "own"
+config = "/etc/nginx/nginx.conf"
+"""
+_MANAGED_URLS: Final = ('path = "/test_100k.html"', 'path = "/index.php"')
+_OWN_URLS: Final = (
+    'url = "http://www.example.org/page.html"',
+    'url = "http://www.example.org/index.php?p=1"',
+)
+
+
+def study_text(budget: dict[str, int], seed: int, *, own: bool = False) -> str:
+    """The study's file: real nginx, php-fpm and wrk over loopback, runs of one second, the shipped space and sequence.
+
+    `own`: of the user's own site (torture_site) instead of a managed nginx.
+    """
+    numbers = "\n".join(f"{key} = {value}" for key, value in budget.items())
+    static, dynamic = _OWN_URLS if own else _MANAGED_URLS
+    return f"""
+name = "{NAME}"
+space = "loopback.toml"
+hand_tuned = "hand-tuned.toml"
+seed = {seed}
+accept_noise = true
+[server]
+{_OWN if own else _MANAGED}
 [workload]
 name = "mix"
 connections = 8
@@ -188,10 +206,10 @@ threads = 1
 warmup = "100ms"
 duration = "1s"
 [[workload.url]]
-path = "/test_100k.html"
+{static}
 weight = 0.7
 [[workload.url]]
-path = "/index.php"
+{dynamic}
 weight = 0.3
 [budget]
 {numbers}
