@@ -268,7 +268,7 @@ def _check_directives(
             ):
                 raise _Differs(f"`{' '.join(words)[:80]}` is not the night's own")
         return
-    if after == [("access_log", "off")]:
+    if after and set(after) == {("access_log", "off")}:
         return
     pairs = _pairs(name, before, after, within)
     for old, new in pairs:
@@ -305,6 +305,8 @@ def _socket(address: str) -> str:
 
 
 def _access_log_fits(old: Words, new: Words, frame: Frame) -> bool:
+    if new == ("access_log", "off"):
+        return True
     if old[1] in _UNCHANGED_LOGS and new[1:2] != old[1:2]:
         return False
     if len(new) < 2 or not (_inside(new[1], frame) or new[1] in _UNCHANGED_LOGS):

@@ -85,7 +85,7 @@ class FileReading(TypedDict):
 class ReadReply(TypedDict):
     files: Dict[str, FileReading]
     nginx_files: Dict[str, FileReading]  # of nginx_conf by real path, the main file first
-    nginx_names: Dict[str, str]  # the real path of each by the name nginx opened it under (sites-enabled/default)
+    nginx_names: Dict[str, str]  # the real path of each by the name nginx opened it under
     nginx_problem: str  # why nginx would not say, in its own words; "" when it did
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -232,3 +232,47 @@ def whole(board: BoardNamespace) -> str:
     return board.run(
         "sh", "-c", "cd / && find etc/nginx var/lib run -printf '%p %m %U %s\\n' | grep -v autotune | sort"
     ).stdout
+
+
+def test_tls_wildcards_and_a_body_that_differs_each_time(site: BoardNamespace) -> None:
+    made = site.run(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=site.test",
+        "-keyout", "/var/lib/key.pem", "-out", "/etc/nginx/cert.pem",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    text = SITE.replace("listen 127.0.0.3:8090 default_server;", "listen 8443 ssl; listen [::]:8443 ssl;")
+    text = text.replace(
+        "server_name", "ssl_certificate cert.pem; ssl_certificate_key /var/lib/key.pem; server_name"
+    )
+    text = text.replace("$args", "$request_id $ssl_server_name")
+    site.write("/etc/nginx/sites-available/site", text)
+    assert site.run("/etc/init.d/nginx", "restart").returncode == 0
+    night = begin(site)
+    url = "https://site.test:8443/query"
+    [seen] = night.line.fetch([UrlTruth(url=url, address="127.0.0.9")])
+    assert seen.length == 32 + len(" site.test site.test:8443\n")
+    truth = UrlTruth(
+        url=url, address="127.0.0.9", status=200, length=seen.length + 5, sha256=seen.sha256, loose=True
+    )
+    order = replace(
+        night.order(night.edits(site=text)),
+        listen=(Listener(address="0.0.0.0", port=8443), Listener(address="::", port=8443)),  # noqa: S104
+        urls=(truth,),
+    )
+    switched = night.line.switch((), order)
+    assert (switched.step, switched.reason) == ("", "")
+    switched = night.line.switch((), replace(order, urls=(replace(truth, loose=False),)))
+    assert switched.step == "canary"
+    assert night.line.end().left == ()
+    assert site.run("/etc/init.d/nginx", "status").returncode == 0
+
+
+def test_a_service_that_does_not_start_again_is_told_with_its_command(site: BoardNamespace) -> None:
+    night = begin(site)
+    assert night.line.switch((), night.order()).step == ""
+    site.write("/etc/nginx/nginx.conf", "broken")
+    [left] = night.line.end().left
+    assert (left.path, left.original, left.command) == ("service nginx", "running", "/etc/init.d/nginx start")
+    site.write("/etc/nginx/nginx.conf", MAIN)
+    assert site.connect().end().left == ()
+    assert serves(site)
