@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from autotune.definitions.access_log import BASE, BASE_ACCEPTED, MOST, LogUnfit, urls_from_log
 from autotune.definitions.server_table import URL_PATH, URL_PATH_ACCEPTED
 from autotune.definitions.table import MISSING, Table
 from autotune.experiment.study import Goal, ManagedNginx, OwnNginx, Url, Workload, workload_mistake
@@ -17,6 +19,7 @@ _WHOLE_URL: Final = re.compile(
     r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*", re.ASCII
 )
 _WHOLE_URL_ACCEPTED: Final = 'a whole URL of your nginx, such as "https://www.example.org/index.html"'
+_LOG: Final = re.compile(r"/[^\x00-\x1f]+")
 _MOST_WORKLOADS: Final = 8
 _MOST_URLS: Final = 200
 _MOST_CONNECTIONS: Final = 8_192  # three times as many local ports must be free
@@ -51,10 +54,11 @@ def _workload(table: Table, server: ManagedNginx | OwnNginx) -> Workload:
             'placement = "pinned" or "free" above the first [table]',
         )
     table.only(
-        "name", "path", "url", "connections", "threads", "warmup", "duration", "weight",
+        "name", "path", "url", "access_log", "count", "base", "connections", "threads", "warmup", "duration", "weight",
         *(("placement",) if table.has("placement") else ()),
     )  # fmt: skip
     urls = _urls(table, server)
+    _one_origin(table, urls)
     before = len(table.mistakes)
     connections = table.whole("connections", 1, _MOST_CONNECTIONS)
     threads = table.whole("threads", 1, _MOST_THREADS)
@@ -75,7 +79,12 @@ def _workload(table: Table, server: ManagedNginx | OwnNginx) -> Workload:
 
 
 def _urls(table: Table, server: ManagedNginx | OwnNginx) -> tuple[Url, ...]:
-    """`path = "..."` for one, [[workload.url]] tables for several."""
+    """`path = "..."` for one, [[workload.url]] tables for several, or the most requested of an access log."""
+    if table.has("access_log"):
+        return _logged(table, server)
+    for key in ("count", "base"):
+        if table.has(key):
+            table.refuse(key, "belongs to access_log", "beside access_log")
     if not isinstance(table.content.get("url"), list):
         if table.has("url") and table.has("path"):
             table.refuse("url", "stands beside path", "one of the two, or several [[workload.url]]")
@@ -100,6 +109,40 @@ def _urls(table: Table, server: ManagedNginx | OwnNginx) -> tuple[Url, ...]:
             )
         )
     return tuple(found)
+
+
+def _logged(table: Table, server: ManagedNginx | OwnNginx) -> tuple[Url, ...]:
+    for key in ("path", "url"):
+        if table.has(key):
+            table.refuse(key, "stands beside access_log", "one of the two")
+    if not isinstance(server, OwnNginx):
+        table.refuse("access_log", "the managed nginx serves its own files only", 'kind = "own" under [server]')
+        return ()
+    before = len(table.mistakes)
+    accepted = 'the path of an access log, such as "/var/log/nginx/access.log"'
+    path = table.text("access_log", pattern=_LOG, accepted=accepted, longest=1_000)
+    count = table.whole("count", 1, MOST, default=20)
+    base = table.text("base", pattern=BASE, accepted=BASE_ACCEPTED, longest=300)
+    if base and not _port_is_sound(base):
+        table.refuse("base", "its port is no port", "a port from 1 to 65535, or none")
+    if len(table.mistakes) > before:
+        return ()
+    try:
+        return urls_from_log(Path(path), count, base)
+    except LogUnfit as problem:
+        table.refuse("access_log", str(problem), "a log in nginx's combined format")
+        return ()
+
+
+def _one_origin(table: Table, urls: tuple[Url, ...]) -> None:
+    """wrk loads one server: scheme, host and port are the same throughout a workload."""
+    origins = list(dict.fromkeys("/".join(url.target.split("/")[:3]) for url in urls if "://" in url.target))
+    if len(origins) > 1:
+        table.refuse(
+            "url",
+            f"its URLs are of {len(origins)} servers: {', '.join(origins[:4])}",
+            "one scheme, host and port for all URLs of a workload; another [[workload]] for each other",
+        )
 
 
 def _target(table: Table, server: ManagedNginx | OwnNginx) -> str:
