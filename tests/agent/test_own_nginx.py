@@ -256,7 +256,7 @@ def test_tls_wildcards_and_a_body_that_differs_each_time(site: BoardNamespace) -
     )
     order = replace(
         night.order(night.edits(site=text)),
-        listen=(Listener(address="0.0.0.0", port=8443), Listener(address="::", port=8443)),  # noqa: S104
+        listen=(Listener(address="0.0.0.0", port=8443), Listener(address="::", port=8443)),
         urls=(truth,),
     )
     switched = night.line.switch((), order)
