@@ -174,6 +174,7 @@ def _document(one: BuildState) -> dict[str, Json]:
 
 def _page(found: tuple[BuildState, ...]) -> Page:
     from autotune.report.page import Page, Paragraph, Table
+    from autotune.report.words import count_text
 
     missing = [one.name for one in found if one.built is None]
     count = len(found) - len(missing)
@@ -191,9 +192,16 @@ def _page(found: tuple[BuildState, ...]) -> Page:
     return Page(
         parts=(
             Paragraph(
-                lines=(f"{count} builds of nginx are made here beside the distribution's.",), tone="headline"
+                lines=(
+                    f"{count_text(count, 'build')} of nginx {'is' if count == 1 else 'are'} made here beside the distribution's.",
+                ),
+                tone="headline",
             ),
             Table(title="Builds", columns=("name", "state", "key", "source", "size", "why"), rows=rows),
-            Paragraph(title="Next", lines=tuple(f"autotune build make {name}" for name in missing[:1])),
+            *(
+                (Paragraph(title="Next", lines=(f"autotune build make {' '.join(missing)}",)),)
+                if missing
+                else ()
+            ),
         )
     )
