@@ -64,7 +64,7 @@ def test_a_directive_that_the_chosen_build_lacks_is_refused() -> None:
     bench = Workbench.of(None, [_built("o3", recipes()["o3"], arguments="--without-http_gzip_module")])
     bench.refuse_missing({BUILD: "o3", "nginx:sendfile": True})
     bench.refuse_missing({"nginx:aio": "threads", "nginx:gzip": True})
-    with pytest.raises(SettingUnsupported, match="with the build o3: .*without gzip"):
+    with pytest.raises(SettingUnsupported, match=r"with the build o3: .*without gzip"):
         bench.refuse_missing({BUILD: "o3", "nginx:gzip": True})
     with pytest.raises(SettingUnsupported, match="--with-threads"):
         bench.refuse_missing({BUILD: "o3", "nginx:aio": "threads"})
