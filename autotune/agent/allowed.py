@@ -79,6 +79,15 @@ _SPECIAL_VALUES: Dict[str, Pattern[str]] = {
     "/sys/kernel/mm/transparent_hugepage/enabled": re.compile("always|madvise|never"),
     "/sys/kernel/mm/transparent_hugepage/defrag": re.compile(r"always|defer|defer\+madvise|madvise|never"),
 }
+# Values of files whose directories are named by the board, by the file's name.
+_MASK = re.compile(r"(0|[1-9a-f][0-9a-f]{0,7})(,[0-9a-f]{8}){0,7}")
+_VALUES_BY_NAME: Dict[str, Pattern[str]] = {
+    "rps_cpus": _MASK,
+    "xps_cpus": _MASK,
+    "rps_flow_cnt": re.compile(r"0|[1-9][0-9]{0,6}"),
+    "threaded": re.compile("[01]"),
+    "read_ahead_kb": re.compile(r"0|[1-9][0-9]{0,5}"),
+}
 _VECTORS = {
     "/proc/sys/net/ipv4/tcp_rmem": 3,
     "/proc/sys/net/ipv4/tcp_wmem": 3,
@@ -91,6 +100,9 @@ _MIN_FREE = "/proc/sys/vm/min_free_kbytes"
 _WRITABLE = re.compile(
     r"/proc/sys/net/core/[a-z0-9_]+|/proc/sys/net/ipv4/[a-z0-9_]+|/proc/sys/vm/[a-z0-9_-]+"
     r"|/sys/kernel/mm/transparent_hugepage/(enabled|defrag)"
+    r"|/sys/(class|devices/[A-Za-z0-9_.:@/-]+)/net/[A-Za-z0-9_.:@-]+/"
+    r"(threaded|queues/(rx-[0-9]{1,4}/(rps_cpus|rps_flow_cnt)|tx-[0-9]{1,4}/xps_cpus))"
+    r"|/sys/(block|devices/[A-Za-z0-9_.:@/-]+/block)/[A-Za-z0-9_.:@-]+/queue/read_ahead_kb"
 )
 _READABLE = re.compile(
     r"/proc/sys/(net/core|net/ipv4|vm|fs)/[A-Za-z0-9_/-]+"
@@ -142,13 +154,21 @@ def check_write(path: str, text: str, *, memory_bytes: int, originals: Mapping[s
     length = _VECTORS.get(path)
     if length:
         _check_vector(path, text, length)
-    elif not _SPECIAL_VALUES.get(path, _ONE).fullmatch(text):
+    elif not _pattern_of(path).fullmatch(text):
         raise Fault("refused", f"{path}: {text!r} is not a value of this setting")
     if path == _MIN_FREE and int(text) * 1024 > 0.05 * memory_bytes:
         raise Fault("refused", f"{path}: {text} is more than 5 % of memory, which can stop the machine")
     original = originals.get(path)
     if path in _NEVER_LOWERED and original is not None and int(text) < int(original):
         raise Fault("refused", f"{path}: {text} is below its original {original}, and it is never lowered")
+
+
+def _pattern_of(path: str) -> Pattern[str]:
+    if path.startswith("/sys/"):
+        by_name = _VALUES_BY_NAME.get(path.rpartition("/")[2])
+        if by_name:
+            return by_name
+    return _SPECIAL_VALUES.get(path, _ONE)
 
 
 def _check_vector(path: str, text: str, length: int) -> None:

@@ -10,6 +10,7 @@ VM = "/proc/sys/vm/"
 IPV4 = "/proc/sys/net/ipv4/"
 _READ_CAP = 1 << 16
 _BRACKETED = (THP,)
+_MASKS = ("/rps_cpus", "/xps_cpus")
 
 
 class Group(NamedTuple):
@@ -42,8 +43,12 @@ def group_of(path: str) -> Group:
 
 
 def normalise(path: str, raw: str) -> str:
-    """What was read, as one would write it: the chosen word of a bracketed list, elements with single spaces between."""
+    """What was read, as one would write it: the chosen word of a bracketed list, elements with single spaces between,
+    a CPU mask without leading zeros (the kernel pads it to as many CPUs as it could have).
+    """
     words = raw.split()
+    if path.endswith(_MASKS) and words:
+        return words[0].lstrip("0,") or "0"
     if path.startswith(_BRACKETED):
         for word in words:
             if word.startswith("[") and word.endswith("]"):

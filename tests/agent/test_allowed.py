@@ -6,6 +6,7 @@ import pytest
 
 from autotune.agent import allowed
 from autotune.agent.faults import Fault
+from autotune.agent.kernel_files import normalise
 
 SYS = "/proc/sys/"
 GIB = 1 << 30
@@ -140,3 +141,47 @@ def test_only_the_listed_programs_are_run(name: str) -> None:
 def test_other_peoples_files_are_not_read(path: str) -> None:
     with pytest.raises(Fault):
         allowed.check_readable(path)
+
+
+QUEUES = "/sys/class/net/no-such-card/queues/"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (QUEUES + "rx-0/rps_cpus", "ff"),
+        (QUEUES + "tx-3/xps_cpus", "f,00000000"),
+        (QUEUES + "rx-0/rps_flow_cnt", "4096"),
+        ("/sys/class/net/no-such-card/threaded", "1"),
+        ("/sys/block/no-such-disk/queue/read_ahead_kb", "128"),
+    ],
+)
+def test_queues_and_read_ahead_may_be_written(path: str, text: str) -> None:
+    write(path, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (QUEUES + "rx-0/rps_cpus", "0f"),
+        (QUEUES + "rx-0/rps_cpus", "f,0"),
+        (QUEUES + "rx-0/rps_cpus", "0-3"),
+        (QUEUES + "rx-0/rps_flow_cnt", "-1"),
+        (QUEUES + "rx-0/../../flags", "1"),
+        (QUEUES + "tx-0/tx_maxrate", "1"),
+        ("/sys/class/net/no-such-card/threaded", "2"),
+        ("/sys/class/net/no-such-card/mtu", "1500"),
+        ("/sys/block/no-such-disk/queue/scheduler", "none"),
+    ],
+)
+def test_what_lies_beside_them_and_other_texts_are_refused(path: str, text: str) -> None:
+    with pytest.raises(Fault):
+        write(path, text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "mask"),
+    [("00\n", "0"), ("00000000,0000000f\n", "f"), ("0f,00000000\n", "f,00000000"), ("3\n", "3")],
+)
+def test_a_mask_is_compared_without_its_padding(raw: str, mask: str) -> None:
+    assert normalise(QUEUES + "rx-0/rps_cpus", raw) == mask
