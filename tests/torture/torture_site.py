@@ -43,7 +43,7 @@ http {
     CONFIG / "conf.d/maps.conf": """\
 map $uri $kind {
     default         "page";
-    ~^/a{2}/        'twice';
+    "~^/a{2}/"      'twice';
 }
 """,
     CONFIG / "snippets/hardening.conf": """\
