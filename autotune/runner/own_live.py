@@ -5,11 +5,11 @@ from __future__ import annotations
 from autotune.actuators.site import Site
 from autotune.board.connection import Connection
 from autotune.board.records import UrlSeen, UrlTruth
-from autotune.errors import AutotuneError, BoardUnfit, BoardUnreachable
+from autotune.errors import BoardUnfit
 from autotune.experiment.events import Doubt
 from autotune.experiment.study import OwnNginx, Study
 
-_OK = 200
+_OK, _NOBODY = 200, 0
 _LOOKS = 3  # a page that differs from answer to answer shows it
 
 
@@ -21,28 +21,19 @@ def live_answers(connection: Connection, study: Study, site: Site | None) -> tup
     if site is None or not isinstance(study.server, OwnNginx):
         return ()
     truths = tuple(UrlTruth(url=url.target, address=study.server.address) for url in site.urls)
-    first: list[UrlSeen] = []
-    unanswered: list[tuple[str, str]] = []
-    for truth in truths:
-        try:
-            first += connection.fetch((truth,))
-        except BoardUnreachable:
-            raise
-        except AutotuneError as problem:
-            unanswered.append((truth.url, problem.message))
-    if not first:
+    first = connection.fetch(truths)
+    if all(seen.status == _NOBODY for seen in first):
         return ()
-    if unanswered:
-        told = "; ".join(reason for _, reason in unanswered)
-        raise BoardUnfit(
-            f"your nginx does not answer all of the study's URLs: {told}", hint=_hint(study, unanswered[0][0])
-        )
     for seen in first:
+        if seen.status == _NOBODY:
+            raise BoardUnfit(
+                f"your nginx does not answer {seen.url}, though it does others", hint=_hint(study, seen.url)
+            )
         if seen.status != _OK:
             raise BoardUnfit(
                 f"{seen.url} answers {seen.status}, not 200{_why(seen.status)}", hint=_hint(study, seen.url)
             )
-    return (tuple(first), *(connection.fetch(truths) for _ in range(_LOOKS - 1)))
+    return (first, *(connection.fetch(truths) for _ in range(_LOOKS - 1)))
 
 
 def _why(status: int) -> str:
