@@ -35,8 +35,11 @@ class NightPlaces:
         )
 
 
-def redirect(tree: OwnTree, edits: Edits, places: NightPlaces) -> None:
-    """Leads pid file, logs, temporary files and caches of the whole configuration into the night's directory."""
+def redirect(tree: OwnTree, edits: Edits, places: NightPlaces, *, default_log: str) -> None:
+    """Leads pid file, logs, temporary files and caches of the whole configuration into the night's directory.
+
+    `default_log`: the arguments of an access log where the http level says nothing of one.
+    """
     everything = tuple(tree.walk())
     main = [one.directive for one in everything if not one.around]
     _one_of_main(tree, main, edits, "daemon", "daemon off;")
@@ -62,7 +65,7 @@ def redirect(tree: OwnTree, edits: Edits, places: NightPlaces) -> None:
             key = directive.path, directive.start
             caches.setdefault(key, f"{places.log_dir}/cache-{len(caches)}")
             edits.argument(directive, 0, caches[key])
-    _defaults(everything, edits, places)
+    _defaults(everything, edits, places, default_log)
 
 
 class LogNames:
@@ -117,7 +120,7 @@ def _error_log(tree: OwnTree, everything: tuple[Found, ...], edits: Edits, place
         edits.into_main(f"error_log {places.log_dir}/error.log {loudest};")
 
 
-def _defaults(everything: tuple[Found, ...], edits: Edits, places: NightPlaces) -> None:
+def _defaults(everything: tuple[Found, ...], edits: Edits, places: NightPlaces, default_log: str) -> None:
     """What is compiled in and would write elsewhere where the configuration says nothing."""
     http = next(
         (one.directive for one in everything if one.directive.name == "http" and not one.around), None
@@ -130,7 +133,7 @@ def _defaults(everything: tuple[Found, ...], edits: Edits, places: NightPlaces) 
             continue
         edits.into(http, f"{name}_temp_path {places.log_dir}/{name}-http;")
     if "access_log" not in said and "--without-http_log_module" not in places.without:
-        edits.into(http, f"access_log {places.log_dir}/access-http.log;")
+        edits.into(http, f"access_log {default_log};")
 
 
 def notes(tree: OwnTree) -> tuple[str, ...]:

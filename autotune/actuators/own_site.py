@@ -80,7 +80,8 @@ class OwnSite:
         """
         if read.problem:
             raise BoardUnfit(
-                f"nginx does not take {server.config}: {read.problem.strip()}", hint=f"nginx -t -c {server.config}"
+                f"nginx does not take {server.config}: {read.problem.strip()}",
+                hint=f"nginx -t -c {server.config}",
             )
         texts = {}
         for path, reading in read.files.items():
@@ -286,7 +287,7 @@ class OwnSite:
             if id_ in _ALIGNED and isinstance(size := chosen[id_], int) and size % _ALIGNMENT:
                 raise SettingUnsupported(f"{id_}: {size} is not a multiple of {_ALIGNMENT}")
         places = own_places.NightPlaces.of(begun, self.build.arguments)
-        own_places.redirect(self.tree, edits, places)
+        own_places.redirect(self.tree, edits, places, default_log=self._default_log(chosen, values, places))
         for id_ in chosen:
             self._change(id_, values, edits)
         self._affinity(values, edits, placement, chosen="nginx:worker_cpu_affinity" in chosen)
@@ -476,15 +477,9 @@ class OwnSite:
             for one in () if chosen["nginx:access_log"] else top:
                 edits.replace(one, "access_log off;")
                 paths.pop(id(one), None)
-            if not top and not chosen["nginx:access_log"]:
-                edits.into(self._needed("http"), "access_log off;")
         if not {"nginx:access_log.buffer", "nginx:access_log.flush"} & set(chosen):
             return
-        words = []
-        if values["nginx:access_log.buffer"] != "unset":
-            words.append(f"buffer={_word('nginx:access_log.buffer', values)}")
-            if values["nginx:access_log.flush"] != "unset":
-                words.append(f"flush={_word('nginx:access_log.flush', values)}")
+        words = _buffer_words(values)
         for found in self.found:
             directive = found.directive
             # Two lines of one file must say the same, so those inside `if` follow.
@@ -504,6 +499,16 @@ class OwnSite:
             format_, *conditions = rest or ["combined"]
             text = " ".join(["access_log", paths[id(directive)], format_, *words, *conditions])
             edits.replace(directive, text + ";")
+
+    def _default_log(
+        self, chosen: Mapping[str, Value], values: Mapping[str, Value], places: own_places.NightPlaces
+    ) -> str:
+        if chosen.get("nginx:access_log") is False:
+            return "off"
+        path = f"{places.log_dir}/access-http.log"
+        if not {"nginx:access_log.buffer", "nginx:access_log.flush"} & set(chosen):
+            return path
+        return " ".join([path, "combined", *_buffer_words(values)])
 
     def _raw(self, directive: OwnDirective, number: int) -> str:
         word = directive.words[number + 1]
@@ -569,13 +574,24 @@ class OwnSite:
             if setting is None or not one.around or one.around[0].name != "http" or one.context == "http":
                 continue
             directive = one.directive
-            if any(block.name in ("if", "limit_except") for block in one.around):
+            in_condition = any(block.name in ("if", "limit_except") for block in one.around)
+            if in_condition and directive.name != "access_log":
                 said.append(f"{directive.name} of {directive.place}: stands inside `if` and stays")
             elif setting.changes_service and (directive.name != "access_log" or directive.args == ("off",)):
                 said.append(
                     f"{directive.name} of {directive.place}: stays as it is for its {one.around[-1].name}"
                 )
         return tuple(dict.fromkeys(said))
+
+
+def _buffer_words(values: Mapping[str, Value]) -> list[str]:
+    """Without a buffer nginx refuses a flush time: it is left out."""
+    words = []
+    if values["nginx:access_log.buffer"] != "unset":
+        words.append(f"buffer={_word('nginx:access_log.buffer', values)}")
+        if values["nginx:access_log.flush"] != "unset":
+            words.append(f"flush={_word('nginx:access_log.flush', values)}")
+    return words
 
 
 def _is_main(one: Found, name: str) -> bool:

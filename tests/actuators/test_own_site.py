@@ -216,3 +216,37 @@ def test_php_fpm_of_the_site_is_left_alone(tmp_path: Path) -> None:
     found = own_discovery(lay_down(tmp_path))
     assert "isn't changed" in found.missing["fpm:max_children"]
     assert found.missing["nginx:fastcgi_keep_conn"].startswith("this configuration passes")
+
+
+STRANGE: dict[str, dict[str, str]] = {
+    "stray": {
+        "nginx.conf": "events { }\nhttp { include {root}/h.conf; }\n",
+        "h.conf": "server { }\nserver { listen 8981; listen [::1]:8981 ; }\nserver { listen 127.0.0.1; listen 8983 reuseport; server_name a; access_log /dev/null; access_log syslog:server=127.0.0.1 combined; }\n",
+    },
+    "included": {
+        "nginx.conf": "include a.conf;\ninclude b.conf;\n",
+        "a.conf": "daemon on; error_log stderr info;\npid {root}/x.pid;\nevents{worker_connections 99;}",
+        "b.conf": "http{server{listen 8981;location / { if ($arg_a) { access_log {root}/in-if.log; return 204;} } }}",
+    },
+    "latin1": {"nginx.conf": "events{}\nhttp{# caf\udce9\n server{listen 8981;}}"},
+    "comment-end": {
+        "nginx.conf": "events{}\nhttp{ upstream u { server 127.0.0.1:1; # last\n} server{listen 8981; location /{proxy_pass http://u;}}}#end"
+    },
+}
+CHOICES: tuple[dict[str, Value], ...] = (
+    {},
+    {"nginx:listen.backlog": 1000, "nginx:worker_connections": 200, "nginx:access_log.buffer": 65_536},
+    {"nginx:access_log": False},
+    {"nginx:upstream.keepalive": 4},
+)
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_configurations_are_planned_and_taken(tmp_path: Path, name: str) -> None:
+    for file, text in STRANGE[name].items():
+        data = text.replace("{root}", str(tmp_path)).encode("utf-8", "surrogateescape")
+        (tmp_path / file).write_bytes(data)
+    found = own_discovery(tmp_path / "nginx.conf")
+    for chosen in CHOICES:
+        if not any(id_ in found.missing for id_ in chosen):
+            taken(planned(found, tmp_path, chosen), tmp_path)
