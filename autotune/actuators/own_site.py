@@ -9,7 +9,6 @@ server or a location, that stays. Nothing inside `if`, `map` and the like is tou
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -18,8 +17,9 @@ from urllib.parse import urlsplit
 from autotune.actuators import nginx, own_listen, own_places
 from autotune.actuators.nginx_build import NginxBuild
 from autotune.actuators.own_tree import Edits, Found, OwnDirective, OwnTree
+from autotune.actuators.own_view import EVENTS, LISTEN_OPTIONS, MAIN, PAIRS, OwnView
 from autotune.actuators.site import ServerPlan
-from autotune.actuators.wording import nginx_value, nginx_word
+from autotune.actuators.wording import nginx_word
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import Begun, EditedFile, LoadUrl, NginxFiles
@@ -31,38 +31,16 @@ from autotune.space.value import Value
 
 # A load's 4-tuples are in TIME_WAIT during the next; 32 addresses of 127/8 keep them apart for a minute.
 _LOOPBACK = tuple(f"127.0.0.{last}" for last in range(2, 34))
-_MAIN = frozenset(setting.key.partition(".")[0] for setting in nginx_settings.MAIN)
-_EVENTS = frozenset(setting.key for setting in nginx_settings.EVENTS)
-_PAIRS = ("output_buffers", "large_client_header_buffers", "fastcgi_buffers")
 _UNSET = {"worker_rlimit_nofile": "unset", "timer_resolution": "unset"}
 _ALIGNED = ("nginx:connection_pool_size", "nginx:request_pool_size")
 _ALIGNMENT = 16
 _PORTS = {"http": 80, "https": 443}
 _NO_PHP = "the site's own PHP-FPM isn't changed: only its nginx is"
-_LISTEN_OPTIONS = {
-    "backlog": "backlog=",
-    "reuseport": "reuseport",
-    "deferred": "deferred",
-    "fastopen": "fastopen=",
-    "sndbuf": "sndbuf=",
-    "rcvbuf": "rcvbuf=",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnSite:
-    """The user's nginx on one board. `online_cpus` is how many CPUs nginx counts for `auto`."""
-
-    server: OwnNginx
-    workloads: tuple[Workload, ...]
-    tree: OwnTree
-    build: NginxBuild
-    found: tuple[Found, ...]
-    listens: tuple[own_listen.OwnListen, ...]
-    cpus: tuple[int, ...]
-    online_cpus: int
-    open_files_limit: int
-    moved: str
+class OwnSite(OwnView):
+    """The user's nginx on one board."""
 
     @classmethod
     def of(
@@ -156,11 +134,6 @@ class OwnSite:
             return _LOOPBACK
         return (self.server.address,)
 
-    @property
-    def urls(self) -> tuple[Url, ...]:
-        targets = dict.fromkeys(url.target for workload in self.workloads for url in workload.urls)
-        return tuple(Url(target=target) for target in targets)
-
     def load_url(self, url: Url, address: str) -> LoadUrl:
         del address  # a name in the URL stands for it
         return LoadUrl(url=url.target, weight=url.weight)
@@ -190,88 +163,6 @@ class OwnSite:
             there = sum(1 << cpu for cpu in self.cpus)
             return "" if value and not value & ~there else f"{value:#x} names CPUs that this board lacks"
         return ""
-
-    def _stock(self, id_: str) -> Value:
-        setting = CATALOGUE[id_]
-        name, _, part = setting.key.partition(".")
-        default = self.build.default(id_)
-        match name:
-            case "listen":
-                return self._stock_listen(part, default)
-            case "upstream":
-                kept = self._kept_alive(self._upstreams()[0])
-                return nginx_value(setting, kept.args[0]) if kept else default
-            case "access_log":
-                return self._stock_log(part, default)
-            case "thread_pool":
-                pool = next((one for one in self._of("thread_pool") if one.args[:1] == ("default",)), None)
-                return _named(id_, pool.args if pool else (), f"{part}=", default)
-            case _:
-                return self._stock_single(id_, name, part, default)
-
-    def _stock_single(self, id_: str, name: str, part: str, default: Value) -> Value:
-        setting = CATALOGUE[id_]
-        arguments = self._arguments(name)
-        if arguments is None:
-            return default
-        match name:
-            case "open_file_cache":
-                if arguments == ("off",):
-                    return default
-                return _named(id_, arguments, "inactive=" if part else "max=", default)
-            case "worker_cpu_affinity":
-                return _stock_affinity(arguments)
-            case _ if name in _PAIRS:
-                return nginx_value(setting, arguments[0 if part == "number" else 1])
-            case "aio" if len(arguments) > 1 or "=" in arguments[0]:
-                raise ValueError("this configuration has its own thread pool for aio")
-            case _:
-                return nginx_value(setting, arguments[0])
-
-    def _arguments(self, name: str) -> tuple[str, ...] | None:
-        """At the level above all servers, or what every server says alike; None: nobody says it."""
-        if name in _MAIN or name in _EVENTS:
-            there = self._of(name)
-            return there[0].args if there else None
-        for one in self._in_http(name):
-            if one.context == "http":
-                return one.directive.args
-        servers = {
-            (one.directive.path, one.directive.start)
-            for one in self.found
-            if one.context == "http" and one.directive.name == "server"
-        }
-        saying = {
-            (one.around[-1].path, one.around[-1].start): one.directive.args
-            for one in self._in_http(name)
-            if one.context == "http server"
-        }
-        if servers and set(saying) == servers and len(set(saying.values())) == 1:
-            return next(iter(saying.values()))
-        return None
-
-    def _stock_listen(self, part: str, default: Value) -> Value:
-        ports = [_port(url.target) for url in self.urls]
-        there = own_listen.holders(self.listens)
-        holder = min(there, key=lambda one: ports.index(one.port) if one.port in ports else len(ports))
-        word = _LISTEN_OPTIONS[part]
-        for option in holder.options:
-            if option == word:
-                return True
-            if word.endswith("=") and option.startswith(word):
-                return nginx_value(CATALOGUE[f"nginx:listen.{part}"], option.removeprefix(word))
-        return default
-
-    def _stock_log(self, part: str, default: Value) -> Value:
-        logs = [one.directive for one in self._in_http("access_log") if one.context == "http"]
-        if not part:
-            return not any(one.args == ("off",) for one in logs)
-        logs = [one for one in logs or self._log_lines() if one.args != ("off",)]
-        if not logs:
-            return default
-        if any(word.startswith("gzip") for word in logs[0].args[1:]):
-            raise ValueError("the access log is compressed")
-        return _named(f"nginx:access_log.{part}", logs[0].args, f"{part}=", default)
 
     # -- one configuration --------------------------------------------------------------------------------------------
 
@@ -324,10 +215,10 @@ class OwnSite:
                 f"{part}={_word(f'nginx:thread_pool.{part}', values)}" for part in ("threads", "max_queue")
             ]
             self._put_main("thread_pool", f"thread_pool default {' '.join(words)};", edits, first="default")
-        elif name in _MAIN:
+        elif name in MAIN:
             gone = values[id_] == _UNSET.get(name)
             self._put_main(name, "" if gone else f"{name} {_word(id_, values)};", edits)
-        elif name in _EVENTS:
+        elif name in EVENTS:
             self._put_events(name, f"{name} {_word(id_, values)};", edits)
         elif name == "open_file_cache":
             most = _word(id_.partition(".")[0] if "." in id_ else id_, values)
@@ -343,7 +234,7 @@ class OwnSite:
             self._put_http(
                 "fastcgi_busy_buffers_size", f"fastcgi_busy_buffers_size {busy};", edits, nested=True
             )
-        elif name in _PAIRS:
+        elif name in PAIRS:
             number, size = (_word(f"nginx:{name}.{part}", values) for part in ("number", "size"))
             self._put_http(name, f"{name} {number} {size};", edits, nested=not setting.changes_service)
         else:
@@ -435,7 +326,7 @@ class OwnSite:
 
     def _options(self, there: tuple[str, ...], chosen: Mapping[str, Value]) -> list[str]:
         options = list(there)
-        for part, word in _LISTEN_OPTIONS.items():
+        for part, word in LISTEN_OPTIONS.items():
             setting = CATALOGUE[f"nginx:listen.{part}"]
             if setting.id not in chosen:
                 continue
@@ -514,75 +405,6 @@ class OwnSite:
         word = directive.words[number + 1]
         return self.tree.texts[directive.path][word.start : word.end]
 
-    # -- looking around -----------------------------------------------------------------------------------------------
-
-    def _of(self, name: str) -> list[OwnDirective]:
-        """Of the main or the events context."""
-        return [
-            one.directive
-            for one in self.found
-            if one.directive.name == name and one.context in ("", "events")
-        ]
-
-    def _in_http(self, name: str) -> list[Found]:
-        """In http, servers and locations, not inside `if` and the like."""
-        return [
-            one
-            for one in self.found
-            if one.directive.name == name
-            and one.directive.block is None
-            and one.around
-            and one.around[0].name == "http"
-            and all(block.name in ("http", "server", "location") for block in one.around)
-        ]
-
-    def _log_lines(self) -> list[OwnDirective]:
-        return [one.directive for one in self._in_http("access_log")]
-
-    def _has(self, name: str) -> bool:
-        return any(one.directive.name == name for one in self.found)
-
-    def _block(self, name: str) -> OwnDirective | None:
-        return next(
-            (one.directive for one in self.found if not one.around and one.directive.name == name), None
-        )
-
-    def _needed(self, name: str) -> OwnDirective:
-        block = self._block(name)
-        if block is None:  # can't be: it was asked for in `of`
-            raise AssertionError
-        return block
-
-    def _upstreams(self) -> list[OwnDirective]:
-        return [
-            one.directive
-            for one in self.found
-            if one.context == "http" and one.directive.name == "upstream" and one.directive.block is not None
-        ]
-
-    def _kept_alive(self, upstream: OwnDirective) -> OwnDirective | None:
-        for one in self.found:
-            if one.directive.name == "keepalive" and one.around and one.around[-1] is upstream:
-                return one.directive
-        return None
-
-    def _kept_notes(self) -> tuple[str, ...]:
-        """Where the user says otherwise for a part of the site, and it stays."""
-        said = []
-        for one in self.found:
-            setting = CATALOGUE.get(f"nginx:{one.directive.name}")
-            if setting is None or not one.around or one.around[0].name != "http" or one.context == "http":
-                continue
-            directive = one.directive
-            in_condition = any(block.name in ("if", "limit_except") for block in one.around)
-            if in_condition and directive.name != "access_log":
-                said.append(f"{directive.name} of {directive.place}: stands inside `if` and stays")
-            elif setting.changes_service and (directive.name != "access_log" or directive.args == ("off",)):
-                said.append(
-                    f"{directive.name} of {directive.place}: stays as it is for its {one.around[-1].name}"
-                )
-        return tuple(dict.fromkeys(said))
-
 
 def _buffer_words(values: Mapping[str, Value]) -> list[str]:
     """Without a buffer nginx refuses a flush time: it is left out."""
@@ -614,20 +436,3 @@ def _is_address(url: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _named(id_: str, arguments: tuple[str, ...], name: str, default: Value) -> Value:
-    for word in arguments:
-        if word.startswith(name):
-            return nginx_value(CATALOGUE[id_], word.removeprefix(name))
-    return default
-
-
-def _stock_affinity(arguments: tuple[str, ...]) -> Value:
-    match arguments:
-        case ("auto",):
-            return "auto"
-        case ("auto", mask) if re.fullmatch("[01]+", mask):
-            return int(mask, 2)
-        case _:
-            raise ValueError("the configuration names a CPU for every worker")
