@@ -381,7 +381,7 @@ class Held:
             record=self._record,
             pause=self._line.sleep,
             started=started,
-            quiet_start=nginx.takes_early_log(self._programs["nginx"]["version"]),
+            quiet_start=nginx.takes_early_log(self._version(order)),
         )
 
     def _version(self, order: orders.NginxOrder) -> str:
