@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Dict
 
+from autotune.agent import services
 from autotune.agent.allowed import PROGRAMS, find_program
 from autotune.agent.counters import memory_bytes
 from autotune.agent.places import Places
@@ -74,10 +75,18 @@ def programs() -> Dict[str, Program]:
     return {name: _program(name) for name in PROGRAMS}
 
 
+def live_program(installed: Program) -> Program:
+    """The nginx that runs on this machine, with its own version text; the installed one without such."""
+    path = services.live_nginx()
+    return installed if path in ("", installed["path"]) else _asked("nginx", path)
+
+
 def _program(name: str) -> Program:
     path = find_program(name)
-    if not path:
-        return {"path": "", "version": ""}
+    return _asked(name, path) if path else {"path": "", "version": ""}
+
+
+def _asked(name: str, path: str) -> Program:
     try:
         done = subprocess.run(
             [path, _VERSION_ARGUMENT[name]],

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from typing import Callable, Dict, List, Literal, Optional, Tuple
+from typing import Dict, List, Literal, Optional, Tuple
 
-from autotune.agent import (
-    build_cache,
-    canary,
-    load,
-    nginx,
-    nginx_conf,
-    orders,
-    own_conf,
-    php,
-    php_conf,
-    services,
-)
+from autotune.agent import load, nginx, orders, services
 from autotune.agent.faults import Fault
 from autotune.agent.guardian import Guardian
 from autotune.agent.journal import Entry, Journal, read_journal
@@ -32,10 +22,10 @@ from autotune.agent.protocol import (
     LoadReply,
     Program,
     SwitchReply,
-    UrlSeen,
 )
 from autotune.agent.restore import Undone, boot_id, netns, restore_from_journal
 from autotune.agent.settings import Settings
+from autotune.agent.tested import Tested
 
 
 class Held:
@@ -56,17 +46,13 @@ class Held:
         self._lease_s = lease_s
         self._programs = programs
         self._token = str(begin["token"])
-        self._files = nginx.Files(places.run_of(self._token), places.state_of(self._token) + "/log")
+        self._tested = Tested(places, self._token, programs, self._record)
         self._www = places.state_of(self._token) + "/www"
         self._script = places.run_of(self._token) + "/report.lua"
-        self._server: Optional[nginx.Server] = None
-        self._php: Optional[php.Fpm] = None
-        self._php_files = php.Files(places.run_of(self._token))
         self._guardian: Optional[Guardian] = None
         self._guardian_restarted = False
         self._may_keep = begin["kept"] is True
         self._nginx_looked_for = False
-        self._own_program = ""
         self._journal = Journal.create(places, begin)
         self._settings = Settings(self._journal)
 
@@ -120,16 +106,16 @@ class Held:
         self._journal.append(({"entry": "CREATED", "path": path} for path in (run, state)), sync=True)
         make_own_dir(run, self._places.uid)
         make_own_dir(self._places.state_dir, self._places.uid)
-        for path in (state, self._www, self._files.log_dir):
+        for path in (state, self._www, self._tested.files.log_dir):
             make_own_dir(path, self._places.uid)
         for name, content in files.items():
             _put(self._www, name, content)
         load.write_report_script(self._script)
         return {
             "token": self._token,
-            "conf_path": self._files.conf,
+            "conf_path": self._tested.files.conf,
             "www_dir": self._www,
-            "log_dir": self._files.log_dir,
+            "log_dir": self._tested.files.log_dir,
             "undone": [],
         }
 
@@ -143,7 +129,9 @@ class Held:
             self._line.unwatch(guardian.alive)
         restored = False
         try:
-            self._stop_server(time.sleep)
+            # One that does not end even by SIGKILL is the restore's to tell.
+            with contextlib.suppress(nginx.Refused):
+                self._tested.stop(time.sleep)
             self._journal.close()
             undone = restore_from_journal(self._places)
             restored = True
@@ -159,7 +147,7 @@ class Held:
         """Leaves everything in place, and the journal open, until the next `end`. Raises Fault; then nothing has changed."""
         if not self._may_keep:
             raise Fault("refused", "this was not begun to be kept", "begin with kept")
-        if self._server is None:
+        if self._tested.server is None:
             raise Fault("refused", "no server runs, so there is nothing to keep", "switch first")
         self._journal.append([{"entry": "KEPT"}], sync=True)
         self._journal.close()
@@ -240,20 +228,14 @@ class Held:
         """
         clock = _Clock()
         since = time.clock_gettime(time.CLOCK_BOOTTIME)
-        server = order.server[0] if order.server else None
         fresh = self._settings.examine(order.writes)
-        program = self._examine_server(server) if server else ""
-        php_checked = self._examine_php(server.php) if server and server.php else None
+        examined = [self._tested.examine(one) for one in order.server]
         self._ensure_guardian()
         self._clear_the_way(order.server)
-        for old in (self._server, self._php):
-            if old is not None:
-                old.ask_to_stop()  # it ends while we write
+        self._tested.ask_to_stop()  # it ends while we write
         self._settings.note_foreign()
-        entries = [self._intent(program)] if server else []
-        if php_checked:
-            entries.append(self._intent(self._programs["php-fpm"]["path"]))
-        self._settings.remember(fresh, entries)
+        intents = [self._intent(one) for each in examined for one in self._tested.intents(each)]
+        self._settings.remember(fresh, intents)
         clock.lap("journal")
         self._settings.apply(dict(order.writes))
         clock.lap("writes")
@@ -261,28 +243,22 @@ class Held:
         clock.lap("read_back")
         reply = _reply(effects, self._settings.foreign_paths())
         try:
-            self._stop_server(self._line.sleep)
+            self._tested.stop(self._line.sleep)
             clock.lap("stop")
             self._require_written(effects)
-            if server:
-                if server.php and php_checked:
-                    self._start_php(server.php, php_checked)
-                    clock.lap("php")
-                running = self._start(program, server)
-                clock.lap("start")
-                reply["urls"] = self._prove(running, server, since)
+            for each in examined:
+                running = self._tested.start(each, self._line.sleep, clock.lap)
+                reply["urls"] = self._tested.prove(running, each.order, since)
                 clock.lap("canary")
                 reply["master_pid"] = running.child.pid
                 reply["worker_pids"] = running.workers()
-                reply["error_log"] = self._told()
+                reply["error_log"] = self._tested.told()
         except nginx.Refused as refused:
-            reply["step"], reply["reason"], reply["blame"] = refused.step, refused.reason, refused.blame
-            if self._server is not None and self._server.was_killed(self._line.sleep):
-                reply["reason"] += " (one of its processes was killed)"
-                reply["blame"] = "environment"
-            self._tell_of_php(reply)
-            reply["error_log"] = self._told()
-            self._stop_server(self._line.sleep)
+            self._tested.explain(refused, reply, self._line.sleep)
+            reply["error_log"] = self._tested.told()
+            # One that did not end is the reason already, and the next switch tries again.
+            with contextlib.suppress(nginx.Refused):
+                self._tested.stop(self._line.sleep)
         except _NotWritten as problem:
             reply["step"], reply["reason"], reply["blame"] = "write", problem.reason, problem.blame
         reply["timings_ms"] = clock.laps_ms()
@@ -297,113 +273,6 @@ class Held:
         if stuck := self._settings.stuck():
             raise _NotWritten(stuck, "environment")
 
-    def _examine_server(self, order: orders.NginxOrder) -> str:
-        """The nginx program, when the order may be started at all."""
-        program = self._program(order)
-        if order.conf_path:
-            self._examine_own(order)
-            return program
-        frame = nginx_conf.Frame(
-            self._files.run_dir,
-            self._places.state_of(self._token),
-            self._files.pid,
-            order.listen,
-            self._places.uid,
-            order.php.listen if order.php else "",
-        )
-        nginx_conf.check_conf(order.conf, frame)
-        return program
-
-    def _program(self, order: orders.NginxOrder) -> str:
-        """The nginx that the order runs."""
-        if order.build:
-            return build_cache.built_program(self._places, order.build)["path"]
-        if order.conf_path and not self._nginx_looked_for:
-            self._own_program = services.live_nginx()
-        program = (self._own_program if order.conf_path else "") or self._programs["nginx"]["path"]
-        if not program:
-            raise Fault("failed", "nginx is not installed here", "apt-get install nginx")
-        return program
-
-    def _examine_own(self, order: orders.NginxOrder) -> None:
-        if self._places.uid != 0:
-            raise Fault("not permitted", "only root can show nginx an edited configuration", "run as root")
-        frame = own_conf.Frame(
-            self._files.run_dir,
-            self._places.state_of(self._token),
-            self._files.pid,
-            self._files.error_log,
-            self._places.uid,
-        )
-        own_conf.check_edits(order.conf_path, order.edits, frame)
-
-    def _examine_php(self, order: orders.PhpOrder) -> php_conf.Checked:
-        return php.examine(order, self._php_files, self._programs["php-fpm"]["path"], self._places.uid)
-
-    def _start_php(self, order: orders.PhpOrder, checked: php_conf.Checked) -> None:
-        def started(fpm: php.Fpm) -> None:
-            self._php = fpm
-
-        php.start(
-            self._programs["php-fpm"]["path"],
-            order,
-            checked,
-            self._php_files,
-            record=self._record,
-            pause=self._line.sleep,
-            started=started,
-        )
-
-    def _tell_of_php(self, reply: SwitchReply) -> None:
-        if self._php is not None and (ended := self._php.ended()):
-            reply["reason"] += f" ({ended})"
-            if self._php.was_killed():
-                reply["blame"] = "environment"
-
-    def _told(self) -> str:
-        """What nginx and php-fpm said at warning or above since their start."""
-        said = (nginx.told(self._files), self._php.error_log() if self._php else "")
-        return "\n".join(one for one in said if one)
-
-    def _start(self, program: str, order: orders.NginxOrder) -> nginx.Server:
-        def started(server: nginx.Server) -> None:
-            self._server = server
-            if self._php is not None:
-                server.cpu_s_behind = self._php.cpu_s
-
-        return nginx.start(
-            program,
-            nginx.Texts(order.conf, order.conf_path, order.edits),
-            self._files,
-            listen=order.listen,
-            workers=order.workers,
-            cpus=order.cpus,
-            record=self._record,
-            pause=self._line.sleep,
-            started=started,
-            quiet_start=nginx.takes_early_log(self._version(order)),
-        )
-
-    def _version(self, order: orders.NginxOrder) -> str:
-        if order.build:
-            return build_cache.built_program(self._places, order.build)["version"]
-        return self._programs["nginx"]["version"]
-
-    def _prove(self, server: nginx.Server, order: orders.NginxOrder, since: float) -> List[UrlSeen]:
-        return canary.prove(server, workers=order.workers, since=since, urls=order.urls)
-
-    def _stop_server(self, pause: Callable[[float], None]) -> None:
-        server = self._server
-        fpm = self._php
-        if fpm is not None:
-            fpm.ask_to_stop()  # it ends while nginx does
-        if server is not None:
-            server.stop(pause)
-            self._server = None
-        if fpm is not None:
-            fpm.stop(pause)
-            self._php = None
-
     # -- load -----------------------------------------------------------------------------------------------------------
 
     def load(self, order: orders.Load) -> LoadReply:
@@ -411,7 +280,7 @@ class Held:
 
         One that has died meanwhile is loaded all the same: the reply then tells of no workers.
         """
-        server = self._server
+        server = self._tested.server
         if server is None:
             raise Fault(
                 "refused", "no server runs, so there is nothing to load", "switch to a configuration first"
@@ -424,12 +293,12 @@ class Held:
         self._ensure_guardian()
         self._journal.append([self._intent(program)], sync=True)
         reply = load.run_load(program, self._script, order, server, self._line, self._record)
-        if self._php is not None:
+        if master := self._tested.php_master:
             # Its children come and go as it is told; a master that is gone is a worker that died.
-            reply["workers_before"].append(self._php.child.pid)
-            if not self._php.ended():
-                reply["workers_after"].append(self._php.child.pid)
-            reply["error_log"] = self._told()
+            reply["workers_before"].append(master)
+            if self._tested.php_runs:
+                reply["workers_after"].append(master)
+            reply["error_log"] = self._tested.told()
         return reply
 
     def _intent(self, program: str) -> Entry:

@@ -6,8 +6,8 @@ import glob
 import os
 from typing import Any, Callable, Dict, List, Optional
 
-from autotune.agent import allowed, builds, canary, counters, orders, own_files, services
-from autotune.agent.facts import facts, programs
+from autotune.agent import allowed, builds, canary, counters, orders, own_files
+from autotune.agent.facts import facts, live_program, programs
 from autotune.agent.faults import Fault, Leave, permission_fault
 from autotune.agent.held import Held, end_reply
 from autotune.agent.journal import read_journal
@@ -68,7 +68,7 @@ class Agent:
         held, self._held = self._held, None
         try:
             left = held.finish()["left"]
-        except Fault:
+        except (Fault, OSError):
             return _LEFT_CHANGED
         return _LEFT_CHANGED if left else exit_code
 
@@ -128,9 +128,8 @@ class Agent:
         asked = own_files.Asked({}, {}, "")
         if conf_path := body.get("nginx_conf"):
             self._programs = self._programs or programs()
-            installed = self._programs["nginx"]
-            program = services.live_nginx() or installed["path"]
-            asked = own_files.ask(program, installed["version"], str(conf_path), self._places.uid)
+            program = live_program(self._programs["nginx"])
+            asked = own_files.ask(program["path"], program["version"], str(conf_path), self._places.uid)
         return {
             "files": files,
             "nginx_files": asked.files,
