@@ -176,9 +176,11 @@ class Held:
         self._journal.append([entry], sync=True)
 
         def record(pid: int, start: int) -> None:
-            self._journal.append([{"entry": "STOPPING", "pgid": pid, "start": start}], sync=True)
+            stopping: Entry = {"entry": "STOPPING", "name": service.name, "pgid": pid, "start": start}
+            self._journal.append([stopping], sync=True)
 
         services.stop(service, record)
+        self._journal.append([{"entry": "STOPPED", "name": service.name}], sync=False)
 
     def _clear_the_way(self, ordered: List[orders.NginxOrder]) -> None:
         """The user's own nginx makes room for the night's, once. Raises Fault."""

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import re
-from typing import Any, Dict, Iterable, List, Literal, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Literal, NamedTuple, Optional, Sequence, Set
 
 from autotune.agent import allowed
 from autotune.agent.faults import Fault
@@ -21,7 +21,7 @@ Entry = Dict[str, Any]
 _BALLAST_BYTES = 1 << 20
 _SIZE_CAP = 256 << 20
 _TOKEN = re.compile(r"[0-9a-f]{16}")
-_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,199}")
 
 
 def is_token(name: str) -> bool:
@@ -37,11 +37,12 @@ class Recorded(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """A service that ran and was to be stopped, and where it listened."""
+    """A service that ran and was to be stopped, and where it listened. `half`: a stop began, and no end of it is told."""
 
     name: str
     manager: str
     listen: List[List[Any]]
+    half: bool = False
 
 
 class Story(NamedTuple):
@@ -203,6 +204,7 @@ def _tell(entries: List[Entry]) -> Story:
     processes: Dict[int, Recorded] = {}
     services: Dict[str, Stopped] = {}
     stopping: List[Recorded] = []
+    halves: Set[str] = set()
     for entry in entries:
         kind = entry["entry"]
         if kind == "WILL":
@@ -215,10 +217,14 @@ def _tell(entries: List[Entry]) -> Story:
             services.setdefault(entry["name"], Stopped(entry["name"], entry["manager"], entry["listen"]))
         elif kind == "STOPPING":
             stopping.append(Recorded(entry["pgid"], entry["start"]))
+            halves.add(entry["name"])
+        elif kind == "STOPPED":
+            halves.discard(entry["name"])
+    stopped = [one._replace(half=one.name in halves) for one in services.values()]
     state: Literal["clean", "open"] = "clean" if entries[-1]["entry"] == "CLEAN" else "open"
     kept = any(entry["entry"] == "KEPT" for entry in entries)
     groups = list(processes.values())
-    return Story(state, entries[0], originals, created, groups, "", list(services.values()), stopping, kept)
+    return Story(state, entries[0], originals, created, groups, "", stopped, stopping, kept)
 
 
 def _check(entry: Entry, *, first: bool) -> None:
@@ -246,7 +252,11 @@ def _check(entry: Entry, *, first: bool) -> None:
             raise TypeError("path")
     elif kind == "SERVICE":
         _check_service(entry)
+    elif kind == "STOPPED":
+        _check_name(entry)
     elif kind in ("PROCESS", "STOPPING"):
+        if kind == "STOPPING":
+            _check_name(entry)
         if not isinstance(entry["pgid"], int) or not isinstance(entry["start"], int) or entry["pgid"] < 0:
             raise TypeError("pgid")
     elif kind not in ("DID", "KEPT", "RESTORED", "CLEAN"):
@@ -254,12 +264,20 @@ def _check(entry: Entry, *, first: bool) -> None:
 
 
 def _check_service(entry: Entry) -> None:
-    """What is started at a restore is root's own script or unit of a plain name, and nothing a journal could make up."""
-    if not _SERVICE.fullmatch(entry["name"]) or entry["manager"] not in ("systemd", "init"):
+    """A plain name; whether it is one that may be started is asked before anything is run (services.is_known)."""
+    _check_name(entry)
+    if entry["manager"] not in ("systemd", "init"):
         raise ValueError("no service")
+    if not isinstance(entry["listen"], list):
+        raise TypeError("listen")
     for address, port in entry["listen"]:
         if not isinstance(address, str) or not isinstance(port, int) or not 0 < port < 65536:
             raise TypeError("listen")
+
+
+def _check_name(entry: Entry) -> None:
+    if not _NAME.fullmatch(entry["name"]):
+        raise ValueError("no name")
 
 
 def _check_captured(path: str) -> None:
@@ -267,7 +285,7 @@ def _check_captured(path: str) -> None:
     refusals: List[str] = []
     for member in group_of(path).members:
         try:
-            allowed.check_path(member)
+            allowed.check_form(member)
         except Fault as fault:
             refusals.append(fault.message)
         else:

@@ -11,7 +11,7 @@ import os
 import time
 from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from autotune.agent import processes, services
+from autotune.agent import irq_lines, processes, services
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal, Story, drop_ballast, is_token, read_journal, remove_journal
 from autotune.agent.kernel_files import Group, by_hand, group_of, read_value, write_value
@@ -82,10 +82,13 @@ def undo(places: Places, journal: Journal, story: Story, *, same_boot: bool = Tr
         killed = processes.kill_leftovers(places, story.token, story.processes)
         put_right += [f"process {pid} ({name})" for pid, name in sorted(killed.items())]
         left += [_stubborn(pid) for pid in processes.find_leftovers(places, story.token, story.processes)]
-        moved = _write_originals(story.originals)
+        strange = irq_lines.given_up(story.originals)
+        put_right += strange.values()
+        originals = {path: was for path, was in story.originals.items() if path not in strange}
+        moved = _write_originals(originals)
         put_right += moved
-        for path in reversed(list(story.originals)):
-            leftover = _judge(path, story.originals[path])
+        for path in reversed(list(originals)):
+            leftover = _judge(path, originals[path])
             if leftover is None:
                 verified.append(path)
             else:
@@ -99,8 +102,11 @@ def undo(places: Places, journal: Journal, story: Story, *, same_boot: bool = Tr
         service = services.Service(
             one.name, one.manager, tuple((str(at), int(port)) for at, port in one.listen)
         )
-        ran = services.is_running(service)
-        if stopped := services.start_again(service):
+        if not services.is_known(service) or not services.is_roots(service):
+            left.append(_unknown(service))
+            continue
+        ran = services.is_running(service) and not one.half
+        if stopped := services.start_again(service, half_stopped=one.half and same_boot):
             left.append(stopped)
         elif not ran:
             put_right.append(f"service {one.name}")
@@ -114,7 +120,8 @@ def undo(places: Places, journal: Journal, story: Story, *, same_boot: bool = Tr
 
 def changed_paths(story: Story) -> List[LeftOver]:
     """The journaled paths whose value now differs from the original. Reads only."""
-    found = (_judge(path, original) for path, original in story.originals.items())
+    strange = irq_lines.given_up(story.originals)
+    found = (_judge(path, original) for path, original in story.originals.items() if path not in strange)
     return [one for one in found if one is not None]
 
 
@@ -178,6 +185,16 @@ def _judge(path: str, original: Optional[str]) -> Optional[LeftOver]:
 
 def _stubborn(pid: int) -> LeftOver:
     return {"path": f"process {pid}", "original": "(absent)", "now": "running", "command": f"kill -9 {pid}"}
+
+
+def _unknown(service: services.Service) -> LeftOver:
+    """What a journal can't have from us is not run as root."""
+    return {
+        "path": f"service {service.name}",
+        "original": "running",
+        "now": "(not one that a night stops, so it is not started)",
+        "command": " ".join(service.argv("start")),
+    }
 
 
 def _remove_files(places: Places, story: Story) -> Iterator[LeftOver]:

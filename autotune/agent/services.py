@@ -18,6 +18,11 @@ from autotune.agent.protocol import LeftOver
 
 _UNIT = re.compile(r"/([A-Za-z0-9][A-Za-z0-9@._-]{0,99})\.service(/|$)")
 _BY_NAME = ("irqbalance",)
+# All that is ever stopped or started: what a journal or a cgroup says may be anything.
+_NAME = re.compile(
+    r"irqbalance|([A-Za-z0-9][A-Za-z0-9_.@-]{0,49}[-_.@])?(nginx|openresty|angie)([-_.@0-9][A-Za-z0-9_.@-]{0,49})?"
+)
+_LISTEN_CAP = 100
 _DONE_WITHIN_S = 60.0
 _LISTENS_WITHIN_S = 10.0
 _POLL_S = 0.02
@@ -37,6 +42,12 @@ class Service(NamedTuple):
         if self.manager == "systemd":
             return ["/usr/bin/systemctl", action, self.name + ".service"]
         return ["/etc/init.d/" + self.name, action]
+
+
+def is_known(service: Service) -> bool:
+    """Whether it is one that a night may stop and start: by its name, and by who manages it."""
+    managed = service.manager == "systemd" or (service.manager == "init" and "@" not in service.name)
+    return managed and _NAME.fullmatch(service.name) is not None and len(service.listen) <= _LISTEN_CAP
 
 
 def find(name: str) -> Optional[Service]:
@@ -100,9 +111,14 @@ def stop(service: Service, record: Record) -> None:
         time.sleep(_POLL_S)
 
 
-def start_again(service: Service) -> Optional[LeftOver]:
-    """Started unless it runs, and proven to listen where it did; what could not be."""
+def start_again(service: Service, *, half_stopped: bool = False) -> Optional[LeftOver]:
+    """Started unless it runs, and proven to listen where it did; what could not be.
+
+    `half_stopped`: its stop was cut short, so it may still look alive; the stop is done again, to its end, before.
+    """
     try:
+        if half_stopped:
+            _run(service.argv("stop"))
         if not is_running(service):
             _run(service.argv("start"), lambda _pid, _start: None)
         until = time.monotonic() + _LISTENS_WITHIN_S
@@ -130,12 +146,18 @@ def start_again(service: Service) -> Optional[LeftOver]:
 
 
 def end_stopping(pgid: int, start: int) -> None:
-    """A stop whose agent died ends before the service is started again: it would stop that one, too."""
+    """A stop whose agent died ends before the service is started again: it would stop that one, too.
+
+    Its first process must be there, as old as recorded, and a stop of a service or our own just before it becomes one.
+    """
+    first = processes.read_stat(pgid)
+    if first is None or (first.pgid, first.session, first.start) != (pgid, pgid, start) or not _stops(pgid):
+        return
     until = time.monotonic() + _LISTENS_WITHIN_S
     while time.monotonic() < until:
-        group = [one for one in map(processes.read_stat, processes.all_pids()) if one and one.pgid == pgid]
-        group = [one for one in group if one.start >= start and one.state not in "ZX"]
-        if not group or (pgid in {one.pid for one in group} and min(one.start for one in group) != start):
+        every = filter(None, map(processes.read_stat, processes.all_pids()))
+        group = [one for one in every if one.pgid == one.session == pgid and one.state not in "ZX"]
+        if not group:
             return
         for one in group:
             try:
@@ -143,6 +165,13 @@ def end_stopping(pgid: int, start: int) -> None:
             except (ProcessLookupError, PermissionError):
                 continue
         time.sleep(_POLL_S)
+
+
+def _stops(pid: int) -> bool:
+    words = processes.command_line(pid).rstrip(b"\0").decode("utf-8", "replace").split("\0")
+    unit = words[-1].rpartition("/")[2].partition(".service")[0] if words[-2:-1] == ["stop"] else ""
+    script = words[-2].rpartition("/")[2] if len(words) > 1 and words[-1] == "stop" else ""
+    return "autotune-agent" in words or any(_NAME.fullmatch(name) for name in (unit, script))
 
 
 def is_running(service: Service) -> bool:
@@ -153,19 +182,25 @@ def is_running(service: Service) -> bool:
 
 
 def _running(name: str, listen: Listen) -> Optional[Service]:
+    if not is_known(Service(name, "systemd", listen)):
+        return None
     if _has_systemd():
         found = Service(name, "systemd", listen)
         if is_running(found):
             return found
-    script = "/etc/init.d/" + name
-    try:
-        seen = os.stat(script)
-    except OSError:
-        return None
-    if not stat.S_ISREG(seen.st_mode) or seen.st_uid != 0 or seen.st_mode & 0o022 or not seen.st_mode & 0o100:
-        return None
     found = Service(name, "init", listen)
-    return found if is_running(found) else None
+    return found if is_roots(found) and is_running(found) else None
+
+
+def is_roots(service: Service) -> bool:
+    """Whether root's alone decides what its start runs: a unit, or a script that nobody else can write."""
+    if service.manager == "systemd":
+        return True
+    try:
+        seen = os.stat("/etc/init.d/" + service.name)
+    except OSError:
+        return False
+    return stat.S_ISREG(seen.st_mode) and seen.st_uid == 0 and seen.st_mode & 0o122 == 0o100
 
 
 def _has_systemd() -> bool:
