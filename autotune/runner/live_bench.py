@@ -19,6 +19,7 @@ from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
 
+_OK = 200
 FailureStage = Literal["plan", "write", "read-back", "nginx", "canary", "warm-up", "load", "gate", "agent"]
 
 
@@ -233,15 +234,17 @@ class LiveBench:
 
 
 def _truths(urls: Sequence[Url], answers: Sequence[Sequence[UrlSeen]]) -> tuple[Truth, ...]:
-    """From each URL's answers, asked more than once. Raises BoardUnfit for one that is an error or not always the same status."""
+    """From each URL's answers, asked more than once. Raises BoardUnfit for one that isn't always 200.
+
+    A redirect is not the page: wrk doesn't follow it, and counts it as a success.
+    """
     truths = []
     for url, *seen in zip(urls, *answers, strict=True):
-        statuses = {one.status for one in seen}
-        if len(statuses) > 1 or max(statuses) >= 400:
-            told = ", then ".join(str(one.status) for one in seen)
+        if {one.status for one in seen} != {_OK}:
+            told = ", then ".join(dict.fromkeys(str(one.status) for one in seen))
             raise BoardUnfit(
-                f"{url.target} answers {told}: wrk would count that as errors",
-                hint="load only what the site serves",
+                f"{url.target} answers {told}, not 200: that is not the page",
+                hint="put URLs into the study that serve a page themselves, without a redirect",
             )
         same = len({(one.sha256, one.length) for one in seen}) == 1
         truths.append(

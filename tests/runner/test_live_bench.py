@@ -7,7 +7,8 @@ import posixpath
 import pytest
 
 from autotune.board.placement import CpuPlacement
-from autotune.board.records import PutFile
+from autotune.board.records import PutFile, UrlSeen
+from autotune.errors import BoardUnfit
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
 from autotune.experiment.study import (
@@ -19,7 +20,7 @@ from autotune.experiment.study import (
     Url,
     Workload,
 )
-from autotune.runner.live_bench import LiveBench
+from autotune.runner.live_bench import LiveBench, _truths
 from autotune.runner.session import Held, read_board
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import SearchSpace
@@ -80,3 +81,14 @@ def test_a_sample_that_the_agent_cannot_take_is_a_failure_and_not_the_end_of_the
     assert isinstance(event, Failure)
     assert (event.stage, event.blame) == ("agent", "environment")
     assert "No such file" in event.reason
+
+
+@pytest.mark.parametrize("statuses", [(301, 301), (302, 200), (200, 404), (204, 204), (500, 500), (0, 0)])
+def test_only_the_page_itself_is_taken_for_the_truth(statuses: tuple[int, ...]) -> None:
+    """wrk counts a redirect as a success and never sees the page."""
+    answers = [
+        [UrlSeen(url="http://127.0.0.2/a", status=status, length=3, wire_bytes=99, sha256="0" * 64)]
+        for status in statuses
+    ]
+    with pytest.raises(BoardUnfit, match=r"/a answers .*, not 200"):
+        _truths((Url(target="/a"),), answers)
