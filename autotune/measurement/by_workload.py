@@ -13,9 +13,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from autotune.experiment.events import Measurement, Sample
+from autotune.experiment.events import Doubt, Measurement, Sample
 from autotune.experiment.study import Goal, Study, Workload
 from autotune.measurement.intervals import Interval, trimmed_interval
+
+SLOWER_TAIL = 3.0
+"""From this ratio of p99 to stock's on it is said: closed loops blur smaller ones."""
 
 Rounds: TypeAlias = Mapping[int, Mapping[str, Sample]]
 """The finals' good samples: by round, then by arm."""
@@ -69,6 +72,24 @@ class GoalResult:
     low: float | None
     high: float | None
     n: int
+
+
+def tail_doubts(workloads: Sequence[WorkloadComparison]) -> tuple[Doubt, ...]:
+    """Where more throughput was bought with answers that come much later (wrk's p99, from a closed loop)."""
+    doubts = []
+    for workload in workloads:
+        arms = {arm.name: arm.latency_p99_s for arm in workload.arms}
+        stock, now = arms.get("stock", math.nan), arms.get("automatic", math.nan)
+        if now >= SLOWER_TAIL * stock:
+            doubts.append(
+                Doubt(
+                    code="slower tail",
+                    text=f"{workload.name}: one answer in a hundred takes automatic over {now * 1000:.0f} ms, stock"
+                    f" {stock * 1000:.0f} ms; only throughput was maximised",
+                    next="Decide whether your users would take that, before installing it",
+                )
+            )
+    return tuple(doubts)
 
 
 def workload_comparisons(

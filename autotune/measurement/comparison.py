@@ -17,6 +17,7 @@ from autotune.measurement.by_workload import (
     geometric_mean,
     goal_results,
     latency_p99_s,
+    tail_doubts,
     workload_comparisons,
 )
 from autotune.measurement.calibration import Calibration, calibration_of
@@ -162,6 +163,7 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
     pairs = _pairs(finals, arms, seen)
     names = [arm.name for arm in arms]
     ended = book.ended.get(asked)
+    workloads = workload_comparisons(study, finals, names, PAIRS)
     return Comparison(
         study=study.name,
         night=asked,
@@ -171,10 +173,11 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         steps=_steps(book, asked),
         calibration=seen,
         excluded=_excluded(book, asked),
-        doubts=comparison_doubts(
-            study, book, asked, unstable=tuple(arm.name for arm in arms if arm.unstable)
+        doubts=(
+            *tail_doubts(workloads),
+            *comparison_doubts(study, book, asked, unstable=tuple(arm.name for arm in arms if arm.unstable)),
         ),
-        workloads=workload_comparisons(study, finals, names, PAIRS),
+        workloads=workloads,
         goals=goal_results(study, finals, names) if finals else (),
         all_steps=_all_steps(book, asked),
         purpose=book.begun[asked].purpose,

@@ -376,7 +376,7 @@ def _best_table(log: Sequence[Event], scores: Mapping[int, TrialScore]) -> Table
     proposals = _proposals(log)
     ranked = sorted(
         (one for one in scores.values() if not one.failed and one.number in proposals),
-        key=lambda one: -one.shrunken,
+        key=lambda one: (-one.shrunken, -one.score, one.number),
     )[:_BEST_TRIALS]
     return Table(
         title=f"Best of {count_text(len(proposals), 'trial')} in the search",

@@ -38,7 +38,7 @@ def progress_of(study: Study, log: Sequence[Event], deadline_s: float | None, sa
     sigma = seen.sigma_run if seen is not None else None
     usable = [score for score in scores.values() if not score.failed and score.number > 0 and score.n > 0]
     current = scores.get(last.arm.number) if isinstance(last, Sample) and last.arm.kind == "trial" else None
-    best = max(usable, key=lambda score: score.shrunken, default=None)
+    best = max(usable, key=lambda score: (score.shrunken, score.score), default=None)
     left = sum(max(0, expected[one] - done[one]) for one in Stage)
     time_left_s = left * sample_s
     if deadline_s is not None:

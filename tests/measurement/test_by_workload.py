@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from number_bench import (
@@ -18,6 +19,7 @@ from number_bench import (
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Sample
 from autotune.experiment.study import Goal, Study, Url, Workload
+from autotune.measurement.by_workload import WorkloadArm, WorkloadComparison, tail_doubts
 from autotune.measurement.comparison import Comparison, compare
 from autotune.measurement.verdicts import Verdict
 
@@ -134,3 +136,19 @@ def test_without_finals_there_is_nothing_to_tell_of_workloads() -> None:
         ("large", (), ()),
     ]
     assert comparison.goals == ()
+
+
+def arm(name: str, p99_s: float) -> WorkloadArm:
+    return WorkloadArm(
+        name=name, requests_per_s=1000.0, latency_p99_s=p99_s, server_cpu_s_per_request=0.001, n=24
+    )
+
+
+def test_throughput_bought_with_a_much_slower_tail_is_said() -> None:
+    seen = WorkloadComparison(
+        name="dynamic", weight=1.0, arms=(arm("stock", 0.014), arm("automatic", 1.525)), pairs=()
+    )
+    (doubt,) = tail_doubts((seen,))
+    assert "over 1525 ms, stock 14 ms" in doubt.text
+    calm = replace(seen, arms=(arm("stock", 0.014), arm("automatic", 0.020)))
+    assert tail_doubts((calm,)) == ()
