@@ -10,6 +10,7 @@ import os
 import re
 from typing import Dict, Mapping, Optional, Pattern, Tuple
 
+from autotune.agent import irq_lines
 from autotune.agent.faults import Fault
 
 SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin", "/bin")
@@ -63,6 +64,10 @@ DENIED: Tuple[Tuple[Pattern[str], str], ...] = tuple(
         ),
         (r"/proc/sys/vm/memory_failure_.*", "it decides what happens on broken memory"),
         (
+            r"/proc/irq/([0-2]/.*|default_smp_affinity)",
+            "the machine's own interrupts, and those of devices yet to come, stay where they are",
+        ),
+        (
             r".*/(mtu|operstate|carrier|online|trip_point_.*|cur_state)",
             "links, CPUs and thermal limits are never touched",
         ),
@@ -82,6 +87,7 @@ _SPECIAL_VALUES: Dict[str, Pattern[str]] = {
 # Values of files whose directories are named by the board, by the file's name.
 _MASK = re.compile(r"(0|[1-9a-f][0-9a-f]{0,7})(,[0-9a-f]{8}){0,7}")
 _VALUES_BY_NAME: Dict[str, Pattern[str]] = {
+    "smp_affinity": _MASK,
     "rps_cpus": _MASK,
     "xps_cpus": _MASK,
     "rps_flow_cnt": re.compile(r"0|[1-9][0-9]{0,6}"),
@@ -99,6 +105,7 @@ _MIN_FREE = "/proc/sys/vm/min_free_kbytes"
 
 _WRITABLE = re.compile(
     r"/proc/sys/net/core/[a-z0-9_]+|/proc/sys/net/ipv4/[a-z0-9_]+|/proc/sys/vm/[a-z0-9_-]+"
+    r"|/proc/irq/[1-9][0-9]{0,5}/smp_affinity"
     r"|/sys/kernel/mm/transparent_hugepage/(enabled|defrag)"
     r"|/sys/(class|devices/[A-Za-z0-9_.:@/-]+)/net/[A-Za-z0-9_.:@-]+/"
     r"(threaded|queues/(rx-[0-9]{1,4}/(rps_cpus|rps_flow_cnt)|tx-[0-9]{1,4}/xps_cpus))"
@@ -108,6 +115,8 @@ _READABLE = re.compile(
     r"/proc/sys/(net/core|net/ipv4|vm|fs)/[A-Za-z0-9_/-]+"
     r"|/proc/sys/kernel/(random/boot_id|osrelease|hostname|sched_[a-z_]+|numa_balancing|pid_max)"
     r"|/proc/(cpuinfo|cmdline|meminfo|loadavg|stat|uptime|version|interrupts|softirqs|swaps|net/(softnet_stat|netstat|snmp|sockstat|route))"
+    r"|/proc/irq/[0-9]{1,6}/(smp_affinity|smp_affinity_list|effective_affinity|effective_affinity_list|node)"
+    r"|/sys/bus/virtio/devices/virtio[0-9]+/net/[A-Za-z0-9_.:@-]+/ifindex"
     r"|/proc/device-tree/model|/sys/firmware/devicetree/base/model"
     r"|/sys/kernel/mm/transparent_hugepage/[A-Za-z0-9_/-]+"
     r"|/sys/(devices|class/(net|thermal|devfreq|hwmon)|block)/[A-Za-z0-9_.:,@/-]+"
@@ -135,7 +144,14 @@ def is_nginx_file(path: str) -> bool:
 
 
 def check_path(path: str) -> None:
-    """Raises Fault unless this kernel file may be written at all."""
+    """Raises Fault unless this kernel file may be written now: one of the list, and no interrupt of the machine's own."""
+    check_form(path)
+    if why := irq_lines.refusal(path):
+        raise Fault("refused", why)
+
+
+def check_form(path: str) -> None:
+    """Raises Fault unless this kernel file is of the list, whoever an interrupt of it belongs to by now."""
     _check_plain(path)
     for one in (path, os.path.realpath(path)):
         for pattern, reason in DENIED:
@@ -156,6 +172,7 @@ def check_write(path: str, text: str, *, memory_bytes: int, originals: Mapping[s
         _check_vector(path, text, length)
     elif not _pattern_of(path).fullmatch(text):
         raise Fault("refused", f"{path}: {text!r} is not a value of this setting")
+    irq_lines.check_mask(path, text)
     if path == _MIN_FREE and int(text) * 1024 > 0.05 * memory_bytes:
         raise Fault("refused", f"{path}: {text} is more than 5 % of memory, which can stop the machine")
     original = originals.get(path)
@@ -164,7 +181,7 @@ def check_write(path: str, text: str, *, memory_bytes: int, originals: Mapping[s
 
 
 def _pattern_of(path: str) -> Pattern[str]:
-    if path.startswith("/sys/"):
+    if path.startswith(("/sys/", "/proc/irq/")):
         by_name = _VALUES_BY_NAME.get(path.rpartition("/")[2])
         if by_name:
             return by_name

@@ -1,16 +1,21 @@
-"""One kernel file: its value in a form that can be compared and written back, and the settings that move together."""
+"""One kernel file: its value in a form that can be compared and written back, and the settings that move together.
+
+What is no file is named as if it were one: tc:<device>/root (see qdisc.py), ethtool:<device>/<feature> (see ethtool.py).
+"""
 
 from __future__ import annotations
 
 import os
 from typing import NamedTuple, Optional, Tuple
 
+from autotune.agent import ethtool, qdisc
+
 THP = "/sys/kernel/mm/transparent_hugepage/"
 VM = "/proc/sys/vm/"
 IPV4 = "/proc/sys/net/ipv4/"
 _READ_CAP = 1 << 16
 _BRACKETED = (THP,)
-_MASKS = ("/rps_cpus", "/xps_cpus")
+_MASKS = ("/rps_cpus", "/xps_cpus", "/smp_affinity")
 
 
 class Group(NamedTuple):
@@ -42,6 +47,20 @@ def group_of(path: str) -> Group:
     return _GROUP_OF.get(path) or Group((path,), exclusive=False)
 
 
+def captured_before(path: str) -> Tuple[str, ...]:
+    """What writing this path back changes for a moment, so that it is journaled too, in case we die in between."""
+    return (qdisc.DEFAULT_QDISC,) if path.startswith("tc:") else ()
+
+
+def word_of(path: str) -> Tuple[str, str, str]:
+    """The parts of a word for what is no file: scheme, device, thing; the scheme of a file is "file"."""
+    if path.startswith("/"):
+        return "file", "", ""
+    scheme, _, rest = path.partition(":")
+    device, _, thing = rest.partition("/")
+    return scheme, device, thing
+
+
 def normalise(path: str, raw: str) -> str:
     """What was read, as one would write it: the chosen word of a bracketed list, elements with single spaces between,
     a CPU mask without leading zeros (the kernel pads it to as many CPUs as it could have).
@@ -58,6 +77,11 @@ def normalise(path: str, raw: str) -> str:
 
 def read_value(path: str) -> Optional[str]:
     """The normalised value; None when there is no such file. Raises OSError when it is there and can't be read."""
+    scheme, device, thing = word_of(path)
+    if scheme == "tc":
+        return qdisc.read(device)
+    if scheme == "ethtool":
+        return ethtool.read(device, thing)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -70,6 +94,11 @@ def read_value(path: str) -> Optional[str]:
 
 def write_value(path: str, text: str) -> None:
     """Writes the value in one write. Raises OSError with the kernel's refusal."""
+    scheme, device, thing = word_of(path)
+    if scheme == "tc":
+        return qdisc.write(device, text)
+    if scheme == "ethtool":
+        return ethtool.write(device, thing, text)
     handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.write(handle, text.encode("ascii") + b"\n")
@@ -79,5 +108,10 @@ def write_value(path: str, text: str) -> None:
 
 def by_hand(path: str, original: Optional[str]) -> str:
     """The command that puts a value back by hand; quotes in it are doubled the shell's way."""
+    scheme, device, thing = word_of(path)
+    if scheme == "tc":
+        return qdisc.by_hand(device, original or "")
+    if scheme == "ethtool":
+        return ethtool.by_hand(device, thing, original or "")
     quoted = (original or "").replace("'", "'\\''")
     return f"echo '{quoted}' > {path}"
