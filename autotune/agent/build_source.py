@@ -118,9 +118,13 @@ def _copy(source: str, target: str, *, must_be_roots: bool) -> None:
                 f"{source} is not root's alone, and root will run what is made of it: `chown root` and"
                 " `chmod go-w` it, or say its sha256 in [builds]"
             )
+        if os.geteuid() == 0 and not seen.st_mode & 0o004:
+            raise StepFailed(
+                f"{source} is not for all to read, and it is unpacked as another user: chmod o+r"
+            )
         with open(target, "xb") as copy:
             shutil.copyfileobj(file, copy)
-    os.chmod(target, 0o644)
+            os.fchmod(copy.fileno(), 0o644)
 
 
 def _hash(path: str) -> str:

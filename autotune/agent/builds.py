@@ -232,7 +232,7 @@ def _prove(shop: Workshop, binary: str, usual: str) -> str:
     with open(conf, "x", encoding="ascii") as file:
         file.write("".join(f"load_module {one};\n" for one in modules))
         file.write(f"error_log stderr;\npid {shop.path}/try.pid;\nevents {{}}\n")
-    os.chmod(conf, 0o644)
+        os.fchmod(file.fileno(), 0o644)  # by handle: the directory is not root's
     try:
         shop.run(
             "nginx -t", (binary, "-t", "-p", shop.path + "/", "-c", conf, "-e", "stderr"), within_s=_LOOK_S

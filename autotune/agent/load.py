@@ -43,7 +43,7 @@ def request_list(targets: Sequence[Tuple[str, int]], seed: int) -> List[str]:
     return found
 
 
-def _names(order: Load, run_dir: str) -> Callable[[], None]:
+def host_names(order: Load, run_dir: str) -> Callable[[], None]:
     """What wrk's child does for a host that is a name: it looks names up itself, and is to find `address`.
 
     Raises Fault when the name leads elsewhere and we may not change what wrk sees.
@@ -58,7 +58,7 @@ def _names(order: Load, run_dir: str) -> Callable[[], None]:
         )
     shown = []
     for name, text in (
-        ("hosts", f"127.0.0.1 localhost\n{order.address} {order.host}\n"),
+        ("hosts", f"{order.address} {order.host}\n"),  # and nothing else: localhost may be the host itself
         ("nsswitch.conf", "hosts: files\n"),
     ):
         if os.path.exists("/etc/" + name):
@@ -135,7 +135,7 @@ class _Generator:
         self._order = order
         self._line = line
         self._record = record
-        self._see = _names(order, os.path.dirname(script))
+        self._see = host_names(order, os.path.dirname(script))
         self._list = ""
         if len(order.targets) > 1:
             self._list = os.path.dirname(script) + "/requests"

@@ -30,8 +30,8 @@ _MODULES = ("/usr/lib/nginx/modules/", "/usr/lib64/nginx/modules/", "/usr/share/
 # As nginx's own reader does it: quotes and # mean something only where a word begins, and a } only there ends a block;
 # otherwise `a"b; load_module x;"` would be one string here and two directives there.
 TOKEN = re.compile(
-    r"""\s+|\#[^\n]*|(?P<end>[;{}])|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'"""
-    r"""|(?P<word>(?:\\.|\$\{|[^\s;{}"'\#\\])(?:\\.|\$\{|[^\s;{\\])*)"""
+    r"""[ \t\r\n]+|\#[^\n]*|(?P<end>[;{}])|"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'"""
+    r"""|(?P<word>(?:\\.|\$\{|[^ \t\r\n;{}"'\#\\])(?:\\.|\$\{|[^ \t\r\n;{\\])*)"""
 )
 
 

@@ -76,6 +76,8 @@ class _Block(NamedTuple):
 
 def check_edits(conf_path: str, edits: Dict[str, str], frame: Frame) -> None:
     """Raises Fault "refused" naming file and directive for the first difference that a night may not make."""
+    if not is_plain_path(conf_path):
+        raise Fault("refused", f"{conf_path[:80]!r} is not a plain absolute path")
     conf_path = os.path.realpath(conf_path)
     if conf_path not in edits:
         raise Fault(
@@ -89,6 +91,11 @@ def check_edits(conf_path: str, edits: Dict[str, str], frame: Frame) -> None:
             raise Fault(
                 "refused", f"{path}: {problem}", "only tuned settings and the night's own paths may differ"
             ) from None
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether it names one file, whoever reads it: nginx takes a relative one from elsewhere than we would."""
+    return re.fullmatch(r"/[A-Za-z0-9_.@+/-]{1,399}", path) is not None
 
 
 def read_own(path: str, uid: int) -> str:

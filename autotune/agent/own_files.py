@@ -17,7 +17,7 @@ from typing import Dict, List, NamedTuple, Set, Tuple
 
 from autotune.agent import mounts, processes
 from autotune.agent.faults import Fault
-from autotune.agent.own_conf import read_own, statements
+from autotune.agent.own_conf import is_plain_path, read_own, statements
 from autotune.agent.places import remove_tree
 from autotune.agent.protocol import FileReading
 
@@ -52,7 +52,7 @@ class _Found(NamedTuple):
 
 def ask(program: str, version: str, conf_path: str, uid: int) -> Asked:
     """The files of this configuration. Raises Fault when nginx can't be asked at all."""
-    if not conf_path.startswith("/") or not re.fullmatch(r"[A-Za-z0-9_.@+/-]{1,400}", conf_path):
+    if not is_plain_path(conf_path):
         raise Fault("refused", f"{conf_path[:80]!r} is not a plain absolute path")
     if not program:
         raise Fault("failed", "nginx is not installed here", "apt-get install nginx")

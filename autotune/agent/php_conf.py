@@ -14,6 +14,7 @@ from autotune.agent.faults import Fault
 _CAP = 1 << 14
 _LINE = re.compile(r"([a-z_.]+(?:\[[a-z_.]+\])?) = ([A-Za-z0-9_./:-]{1,200})")
 _NUMBER, _SWITCH = re.compile(r"\d{1,10}"), re.compile("[01]")
+_CHILDREN = re.compile(r"\d{1,3}|10[01]\d|102[0-4]")  # as many as an nginx may have workers
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _GLOBAL: Dict[str, Pattern[str]] = {
     "error_log": re.compile(r"/.*"),
@@ -28,11 +29,11 @@ _POOL: Dict[str, Pattern[str]] = {
     "listen.mode": re.compile("06[06]0"),
     "listen.backlog": _NUMBER,
     "pm": re.compile("static|dynamic|ondemand"),
-    "pm.max_children": _NUMBER,
-    "pm.start_servers": _NUMBER,
-    "pm.min_spare_servers": _NUMBER,
-    "pm.max_spare_servers": _NUMBER,
-    "pm.max_spawn_rate": _NUMBER,
+    "pm.max_children": _CHILDREN,
+    "pm.start_servers": _CHILDREN,
+    "pm.min_spare_servers": _CHILDREN,
+    "pm.max_spare_servers": _CHILDREN,
+    "pm.max_spawn_rate": _CHILDREN,
     "pm.process_idle_timeout": _NUMBER,
     "pm.max_requests": _NUMBER,
 }

@@ -57,9 +57,9 @@ class Workshop:
     def run(self, step: str, argv: Sequence[str], *, cwd: str = "", within_s: float) -> str:
         """What a program said (both streams). Raises StepFailed when it fails or takes too long, Leave when we must go."""
         where = cwd or self.path
-        log = f"{self.path}/.{step.replace(' ', '-')}.log"
-        handle = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
+        # Without a name, and not in its directory: what runs there can't have put anything in its place.
+        with tempfile.TemporaryFile(dir=os.path.dirname(self.path)) as log:
+            handle = log.fileno()
             child = processes.spawn(
                 argv,
                 cpus=(),
@@ -80,8 +80,6 @@ class Workshop:
             if child.exit_code:
                 raise StepFailed(f"{step} failed (exit code {child.exit_code}): {_tail(handle)}")
             return _said(handle)
-        finally:
-            os.close(handle)
 
     def _become(self, where: str) -> None:
         if self._drop:

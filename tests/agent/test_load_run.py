@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from serving import ADDRESS, PORT, NightHere, begin, load_order, within
 
+from autotune.agent import load, orders
+from autotune.agent.faults import Fault
 from autotune.board.records import LoadSeen, LoadUrl
 from autotune.errors import AutotuneError
 from autotune.load.gates import Answer, judge
@@ -141,3 +143,34 @@ def test_counters_and_levels_have_their_names(night: NightHere) -> None:
         seen.counters
     )
     assert {"load1", "mem_available", "mem_total", "time_wait"} <= set(seen.levels)
+
+
+def test_a_name_leads_to_the_ordered_address_alone(tmp_path: Path) -> None:
+    """Also one that the machine knows better: `localhost` is where the study says that it is."""
+    if os.geteuid():
+        pytest.skip("needs root: a name is made to lead elsewhere in a mount namespace")
+    body = {"address": "127.0.0.9", "seed": 1, "threads": 1, "connections": 1, "warmup_s": 0, "duration_s": 1}
+    urls = [{"url": "http://localhost:8090/", "weight": 1}]
+    order = orders.load({**body, "urls": urls, "marker": "abcd", "cpus": []})
+    load.host_names(order, str(tmp_path))
+    assert (tmp_path / "hosts").read_text() == "127.0.0.9 localhost\n"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a b/",
+        "http://a\n127.0.0.1/",
+        "http://a#b/",
+        "http://-a/",
+        "http:///x",
+        "http://a/x\ny",
+        'http://a/"',
+    ],
+)
+def test_a_host_or_target_that_could_say_more_is_refused(url: str) -> None:
+    with pytest.raises(Fault, match="not a plain http or https URL"):
+        orders.load(
+            {"address": "127.0.0.9", "seed": 1, "threads": 1, "connections": 1, "warmup_s": 0, "duration_s": 1,
+             "urls": [{"url": url, "weight": 1}], "marker": "abcd", "cpus": []}
+        )  # fmt: skip

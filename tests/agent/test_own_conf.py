@@ -123,3 +123,23 @@ def test_root_takes_no_file_that_others_can_write(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/shadow")
     with pytest.raises(Fault, match="real path"):
         check_edits(str(path), {str(path): GOOD, str(tmp_path / "link"): ""}, frame._replace(uid=1))
+
+
+@pytest.mark.parametrize(
+    "path", ["nginx.conf", "", "-t", "/etc/nginx/a b", "/etc/nginx/x\n", "/etc/$x", "/x\0y"]
+)
+def test_only_a_plain_absolute_path_is_a_configuration(path: str) -> None:
+    """nginx would take a relative one from its own prefix, and read a file that nobody has looked at."""
+    frame = Frame(RUN, STATE, RUN + "/nginx.pid", LOG + "/error.log", 0)
+    with pytest.raises(Fault, match="not a plain absolute path"):
+        check_edits(path, {os.path.realpath(path.replace("\0", "")): GOOD}, frame)
+
+
+@pytest.mark.parametrize("blank", ["\x0b", "\x0c", "\xa0", "\x1c", "\u2003"])
+def test_only_nginxs_own_blanks_part_words(tmp_path: Path, blank: str) -> None:
+    """nginx knows space, tab and line ends: to it, other blanks are part of a word."""
+    one, two = f"  add_header a{blank}b c;\n}}\n", "  add_header a b c;\n}\n"
+    cut = GOOD.rstrip().removesuffix("}"), OWN.rstrip().removesuffix("}")
+    check(tmp_path, cut[0] + one, cut[1] + one)
+    with pytest.raises(Fault, match="became"):
+        check(tmp_path, cut[0] + two, cut[1] + one)

@@ -53,6 +53,8 @@ def test_a_plain_configuration_is_understood() -> None:
         "listen.mode = 0666",
         "listen.owner = ${USER}",
         "pm.max_requests = `id`",
+        "pm.start_servers = 1025",
+        "pm.max_spawn_rate = 99999",
         'pm.max_requests = "5"',
         "pm.max_requests = 5; x",
         "pm.max_requests=5",
