@@ -20,6 +20,7 @@ _BODY_CAP = 256 << 20
 _HEADERS_CAP = 1 << 16
 _MEMORY_FLOOR_SHARE, _MEMORY_FLOOR_BYTES = 0.05, 200_000_000
 _LOOSE_SHARE = 0.2
+# Nothing of it can end a line of a request, of wrk's list or of a hosts file.
 URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(:(?P<port>[0-9]{1,5}))?(?P<target>/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*)"

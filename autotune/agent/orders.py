@@ -16,12 +16,6 @@ from autotune.agent.protocol import UrlTruth
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,7}")
 _MARKER = re.compile(r"[A-Za-z0-9]{4,64}")
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
-# Nothing of it can end a line of the request list, and wrk sends it as it is.
-_LOAD_URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?"
-    r"(?P<target>/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*)"
-)
-_PORTS = {"http": 80, "https": 443}
 _LOAD_URLS_CAP, _SHARES_CAP = 500, 10_000
 _PATHS_CAP, _WRITES_CAP, _FILES_CAP, _URLS_CAP = 2000, 500, 200, 50
 _LEASE_CAP_S, _RUN_CAP_S = 86400.0, 3600.0
@@ -206,7 +200,7 @@ def load(body: Dict[str, Any]) -> Load:
     return Load(
         scheme,
         host.strip("[]"),
-        int(port or _PORTS[scheme]),
+        int(port or PORTS[scheme]),
         f"{scheme}://{host}" + (f":{port}" if port else ""),
         _address(body, host.strip("[]")),
         targets,
@@ -226,7 +220,7 @@ def _load_urls(body: Dict[str, Any]) -> Tuple["re.Match[str]", Tuple[Tuple[str, 
     targets: Dict[str, int] = {}
     for one in _list(body, "urls", _LOAD_URLS_CAP):
         url, share = _text(one, "url", 2000), _number(one, "weight", 1, _SHARES_CAP)
-        found = _LOAD_URL.fullmatch(url)
+        found = URL.fullmatch(url)
         if not found or not 0 < int(found["port"] or 1) <= 65535:
             raise _wrong(f"{url[:80]!r} is not a plain http or https URL")
         first = first or found
