@@ -228,6 +228,8 @@ def _unwritable(target: Target | None, sight: Sight) -> str:
     for path in target.paths if target else ():
         reading = sight.readings.get(path)
         if reading is not None and reading.text is not None and not reading.writable:
+            if reading.error:
+                return reading.error
             if sight.facts.uid != 0:
                 return "can't be written without root: run as root or through sudo"
             return "read-only even for root: in a container or network namespace it belongs to the host, so run there"

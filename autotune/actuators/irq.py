@@ -93,14 +93,15 @@ def lines(text: str) -> tuple[Line, ...]:
     return tuple(sorted(found, key=lambda line: line.number))
 
 
-def paths_to_read(_setting: Setting, interface: str) -> tuple[str, ...]:
+def paths_to_read(setting: Setting, interface: str) -> tuple[str, ...]:
     if not interface:
         return ()
+    device = interface if setting.instance == "nic" else setting.instance
     return (
         INTERRUPTS,
         "/proc/irq/*/smp_affinity",
-        f"/sys/class/net/{interface}/device/msi_irqs/*",
-        f"/sys/bus/virtio/devices/*/net/{interface}/ifindex",
+        f"/sys/class/net/{device}/device/msi_irqs/*",
+        f"/sys/bus/virtio/devices/*/net/{device}/ifindex",
         ONLINE_CPUS,
     )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from paper_board import STUDY
-from paper_rock import CARD, INTERRUPTS, rock
+from paper_board import STUDY, readings
+from paper_rock import CARD, FILES, INTERRUPTS, ROCK, rock
 
 from autotune.actuators import irq
 from autotune.actuators.cpu_sets import cpu_list, mask_text, mask_value
-from autotune.actuators.discovery import paths_to_read
+from autotune.actuators.discovery import discover, paths_to_read
 from autotune.actuators.switching import effects_of
-from autotune.board.records import Effect
+from autotune.board.records import Effect, Reading
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
@@ -130,6 +130,29 @@ def test_a_virtual_card_is_found_through_its_virtio_device() -> None:
         "/proc/irq/39/smp_affinity",
     )
     assert "no line of eth7" in rock("irq:nic.affinity", interface="eth7").missing["irq:nic.affinity"]
+
+
+def test_a_card_that_is_named_is_found_through_its_virtio_device_too() -> None:
+    files = {
+        "/proc/interrupts": VM,
+        "/sys/bus/virtio/devices/virtio2/net/eth0/ifindex": "2\n",
+        **{f"/proc/irq/{number}/smp_affinity": "3\n" for number in (36, 37, 38, 39)},
+    }
+    id_ = "irq:eth0.affinity"
+    assert "/sys/bus/virtio/devices/*/net/eth0/ifindex" in paths_to_read((CATALOGUE[id_],), STUDY, "eth1")
+    for interface in ("eth0", "eth1"):
+        found = rock(id_, interface=interface, files=files).targets[id_]
+        assert found.paths == ("/proc/irq/38/smp_affinity", "/proc/irq/39/smp_affinity")
+
+
+def test_an_interrupt_that_the_agent_refuses_is_left_out_with_its_reason() -> None:
+    line = "200:  0 0 0 0 0 0 0 0  GICv3 12 Level  snd_card\n"
+    path = "/proc/irq/200/smp_affinity"
+    seen = readings(files={**FILES, "/proc/interrupts": INTERRUPTS + line})
+    seen[path] = Reading(text="ff\n", error="not known to be a network card's", writable=False)
+    id_ = "irq:snd_card.affinity"
+    found = discover((CATALOGUE[id_],), seen, ROCK, STUDY, CARD)
+    assert found.missing[id_] == "not known to be a network card's"
 
 
 @pytest.mark.parametrize("device", ["nic", CARD])
