@@ -116,6 +116,8 @@ _READABLE = re.compile(
     r"|/proc/sys/kernel/(random/boot_id|osrelease|hostname|sched_[a-z_]+|numa_balancing|pid_max)"
     r"|/proc/(cpuinfo|cmdline|meminfo|loadavg|stat|uptime|version|interrupts|softirqs|swaps|net/(softnet_stat|netstat|snmp|sockstat|route))"
     r"|/proc/irq/[0-9]{1,6}/(smp_affinity|smp_affinity_list|effective_affinity|effective_affinity_list|node)"
+    r"|/proc/(self|[0-9]{1,7})/mountinfo"
+    r"|/sys/module/pcie_aspm/parameters/policy"
     r"|/sys/bus/virtio/devices/virtio[0-9]+/net/[A-Za-z0-9_.:@-]+/ifindex"
     r"|/proc/device-tree/model|/sys/firmware/devicetree/base/model"
     r"|/sys/kernel/mm/transparent_hugepage/[A-Za-z0-9_/-]+"

@@ -6,7 +6,7 @@ import glob
 import os
 from typing import Any, Callable, Dict, List, Optional
 
-from autotune.agent import allowed, builds, canary, counters, orders, own_files
+from autotune.agent import allowed, builds, canary, counters, irq_lines, orders, own_files
 from autotune.agent.facts import facts, live_program, programs
 from autotune.agent.faults import Fault, Leave, permission_fault
 from autotune.agent.held import Held, end_reply
@@ -159,7 +159,9 @@ class Agent:
             return {"text": None, "error": problem.strerror or str(problem), "writable": False}
         if len(data) > cap:
             return {"text": None, "error": "it is too long to be read", "writable": False}
-        return {"text": data.decode("utf-8", "replace"), "error": "", "writable": os.access(real, os.W_OK)}
+        why = irq_lines.refusal(real)
+        writable = not why and os.access(real, os.W_OK)
+        return {"text": data.decode("utf-8", "replace"), "error": why, "writable": writable}
 
     def _check(self, body: Dict[str, Any]) -> CheckReply:
         """Looking at URLs changes nothing, so nothing need have been begun for it."""
