@@ -12,6 +12,7 @@ from typing import Dict, Mapping, Optional, Pattern, Tuple
 
 from autotune.agent import irq_lines
 from autotune.agent.faults import Fault
+from autotune.agent.qdisc import KINDS
 
 SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin", "/bin")
 PROGRAMS = ("nginx", "wrk", "php-fpm")
@@ -125,12 +126,22 @@ _READABLE = re.compile(
     r"|/etc/nginx/[A-Za-z0-9_.@+/-]+|/usr/share/nginx/[A-Za-z0-9_.@+/-]+|(/etc|/usr/lib)/os-release"
     r"|/etc/php/[0-9]\.[0-9]{1,2}/(fpm/(php\.ini|pool\.d/www\.conf|conf\.d/[0-9a-z_-]+\.ini)|mods-available/[0-9a-z_-]+\.ini)"
 )
+# What is no file, and its values. A card's name holds no colon (eth0:1 means eth0 to the kernel); loopback's queue and
+# offloads belong to everything on the machine. That it is a card at all, the kernel says.
+_CARD = r"(?!lo/)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}"
+_WORDS: Tuple[Tuple[Pattern[str], Pattern[str]], ...] = (
+    (re.compile(f"tc:{_CARD}/root"), re.compile("|".join(KINDS))),
+    (re.compile(f"ethtool:{_CARD}/(rx|tx)-usecs"), re.compile(r"0|[1-9][0-9]{0,3}")),
+    (re.compile(f"ethtool:{_CARD}/(gro|gso|tso)"), re.compile("on|off")),
+)
 _PHP_FPM = re.compile(r"php-fpm([0-9]{1,2})\.([0-9]{1,2})")
 _NGINX_TREES = ("/etc/nginx/", "/usr/share/nginx/", "/etc/php/")
 
 
 def check_readable(path: str) -> str:
     """The real path behind `path`, if both may be read. Raises Fault."""
+    if _word_values(path):
+        return path
     _check_plain(path)
     real = os.path.realpath(path)
     for one in (path, real):
@@ -154,6 +165,8 @@ def check_path(path: str) -> None:
 
 def check_form(path: str) -> None:
     """Raises Fault unless this kernel file is of the list, whoever an interrupt of it belongs to by now."""
+    if _word_values(path):
+        return
     _check_plain(path)
     for one in (path, os.path.realpath(path)):
         for pattern, reason in DENIED:
@@ -182,7 +195,18 @@ def check_write(path: str, text: str, *, memory_bytes: int, originals: Mapping[s
         raise Fault("refused", f"{path}: {text} is below its original {original}, and it is never lowered")
 
 
+def _word_values(path: str) -> Optional[Pattern[str]]:
+    """What may be written where this is one of the words for what is no file; None when it is a path. Raises Fault."""
+    values = next((values for word, values in _WORDS if word.fullmatch(path)), None)
+    if values is None and path.startswith(("tc:", "ethtool:")):
+        raise Fault("refused", f"{path[:80]!r} is not on the agent's list of a network card's settings")
+    return values
+
+
 def _pattern_of(path: str) -> Pattern[str]:
+    values = _word_values(path)
+    if values:
+        return values
     if path.startswith(("/sys/", "/proc/irq/")):
         by_name = _VALUES_BY_NAME.get(path.rpartition("/")[2])
         if by_name:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
 
-from autotune.agent import allowed
+from autotune.agent import allowed, clocks
 from autotune.agent.counters import memory_bytes
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal
-from autotune.agent.kernel_files import Group, group_of, read_value, write_value
+from autotune.agent.kernel_files import Group, captured_before, group_of, read_value, write_value
 from autotune.agent.protocol import Effect
 from autotune.agent.restore import is_at, writes_back
 
@@ -48,7 +48,7 @@ class Settings:
         """Present values of the paths, and of those that move with them, that have no original yet."""
         found: Dict[str, Optional[str]] = {}
         for path in paths:
-            for member in group_of(path).members:
+            for member in (*captured_before(path), *group_of(path).members):
                 if member in self._originals or member in found:
                     continue
                 try:
@@ -87,18 +87,18 @@ class Settings:
         self._errors = {}
         groups = {group_of(path): None for path in self._originals}
         for group in reversed(list(groups)):
-            named = frozenset(member for member in group.members if member in wanted)
+            members = in_order(group, self._originals)
+            named = frozenset(member for member in members if member in wanted)
             same = named == self._named.get(group) and all(is_at(member, wanted[member]) for member in named)
-            if not named or (len(group.members) > 1 and not same):
+            if not named or (len(members) > 1 and not same):
                 # Members move each other, so whatever changes here starts from the originals.
                 self._give_back(group)
             self._named[group] = named
         done: Set[str] = set()
         for path in wanted:
-            for member in group_of(path).members:
-                if member in wanted and member not in done:
-                    done.add(member)
-                    self._write(member, wanted[member])
+            for member in () if path in done else in_order(group_of(path), wanted):
+                done.add(member)
+                self._write(member, wanted[member])
 
     def _give_back(self, group: Group) -> None:
         for member, text in writes_back(group, self._originals):
@@ -107,7 +107,7 @@ class Settings:
     def stuck(self) -> str:
         """The first path that no configuration wants any more and that is not back at its original; "" when none is."""
         for group, named in self._named.items():
-            for path in () if named else group.members:
+            for path in () if named else in_order(group, self._originals):
                 now, original = self._last.get(path), self._originals.get(path)
                 if path not in self._foreign and now != original:
                     return f"{path} is {now!r} and would not go back to {original!r}: {self._errors.get(path, 'no error')}"
