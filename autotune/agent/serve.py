@@ -11,6 +11,7 @@ from autotune.agent.facts import facts, live_program, programs
 from autotune.agent.faults import Fault, Leave, permission_fault
 from autotune.agent.held import Held, end_reply
 from autotune.agent.journal import read_journal
+from autotune.agent.kernel_files import read_value
 from autotune.agent.line import Line, Request
 from autotune.agent.lock import Lock, held_by
 from autotune.agent.places import Places, check_own_dir, places_of
@@ -148,6 +149,8 @@ class Agent:
     def _read_one(self, path: str, cap: int) -> FileReading:
         try:
             real = allowed.check_readable(path)
+            if not real.startswith("/"):
+                return _word_reading(real)
             handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(handle, "rb") as file:
                 if self._places.uid == 0 and allowed.is_nginx_file(real):
@@ -219,6 +222,14 @@ class Agent:
             "begun": story.begin,
             "changed": changed_paths(story) if state in ("open", "kept") else [],
         }
+
+
+def _word_reading(path: str) -> FileReading:
+    """What is no file; only root may change it. Raises OSError where the device hasn't it."""
+    text = read_value(path)
+    if text is None:
+        return {"text": None, "error": "No such device", "writable": False}
+    return {"text": text, "error": "", "writable": os.geteuid() == 0}
 
 
 def _may_be_read(path: str) -> bool:
