@@ -283,7 +283,7 @@ def _check_name(entry: Entry) -> None:
 def _check_captured(path: str) -> None:
     """A path that may be written, or one that moves with such a path and is only ever put back."""
     refusals: List[str] = []
-    for member in group_of(path).members:
+    for member in (path, *group_of(path).table):
         try:
             allowed.check_form(member)
         except Fault as fault:

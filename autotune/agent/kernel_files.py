@@ -6,27 +6,31 @@ What is no file is named as if it were one: tc:<device>/root (see qdisc.py), eth
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Optional, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Tuple
 
-from autotune.agent import ethtool, qdisc
+from autotune.agent import clocks, ethtool, qdisc
 
 THP = "/sys/kernel/mm/transparent_hugepage/"
 VM = "/proc/sys/vm/"
 IPV4 = "/proc/sys/net/ipv4/"
 _READ_CAP = 1 << 16
-_BRACKETED = (THP,)
+_BRACKETED = (THP, "/sys/module/pcie_aspm/parameters/policy")
 _MASKS = ("/rps_cpus", "/xps_cpus", "/smp_affinity")
 
 
 class Group(NamedTuple):
-    """Paths that move together; captured and restored as one, in this order.
+    """Settings that move together: captured and restored as one.
+
+    A group is a function of a path alone, so a restore finds it with nothing but the journal. Its members are those
+    originals that are of the group, in the group's order: what moves others comes before them (see `in_order`).
 
     `exclusive`: writing one member sets the other to 0, and writing 0 brings nothing back, so only the member that was
-    not 0 is written. Otherwise the earlier members move the later ones, so each is written after them.
+    not 0 is written. `table`: members known by name; they are always captured together.
     """
 
-    members: Tuple[str, ...]
-    exclusive: bool
+    name: str
+    exclusive: bool = False
+    table: Tuple[str, ...] = ()
 
 
 # Making a congestion control the default puts it among those that any program may choose, for good (tcp_cong.c marks it
@@ -34,17 +38,32 @@ class Group(NamedTuple):
 # Turning transparent huge pages on or off makes the kernel recompute vm.min_free_kbytes (67584 became 19832 on a 24 GB
 # machine); it comes back with THP only if nobody had set it by hand.
 GROUPS = (
-    Group((VM + "dirty_ratio", VM + "dirty_bytes"), exclusive=True),
-    Group((VM + "dirty_background_ratio", VM + "dirty_background_bytes"), exclusive=True),
-    Group((IPV4 + "tcp_congestion_control", IPV4 + "tcp_allowed_congestion_control"), exclusive=False),
-    Group((THP + "enabled", VM + "min_free_kbytes"), exclusive=False),
+    Group("dirty", True, (VM + "dirty_ratio", VM + "dirty_bytes")),
+    Group("dirty background", True, (VM + "dirty_background_ratio", VM + "dirty_background_bytes")),
+    Group(
+        "congestion", False, (IPV4 + "tcp_congestion_control", IPV4 + "tcp_allowed_congestion_control")
+    ),
+    Group("huge pages", False, (THP + "enabled", VM + "min_free_kbytes")),
 )
-_GROUP_OF = {member: group for group in GROUPS for member in group.members}
+_GROUP_OF = {member: group for group in GROUPS for member in group.table}
 
 
 def group_of(path: str) -> Group:
     """The group of a path; a group of its own when nothing moves with it."""
-    return _GROUP_OF.get(path) or Group((path,), exclusive=False)
+    return _GROUP_OF.get(path) or Group(clocks.domain(path) or path)
+
+
+def in_order(group: Group, texts: Mapping[str, Optional[str]]) -> List[str]:
+    """The paths among `texts` that are of the group, in the order in which these texts are to be written."""
+    mine = [path for path in texts if group_of(path) == group]
+    if group.table:
+        return sorted(mine, key=group.table.index)
+    return sorted(mine, key=lambda path: clocks.rank(path, texts, read_value))
+
+
+def captured_with(path: str) -> List[str]:
+    """The path, and what writing it would move."""
+    return list(group_of(path).table) or [path, *clocks.moved_by(path, read_value)]
 
 
 def captured_before(path: str) -> Tuple[str, ...]:

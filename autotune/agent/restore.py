@@ -14,7 +14,7 @@ from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from autotune.agent import irq_lines, processes, services
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal, Story, drop_ballast, is_token, read_journal, remove_journal
-from autotune.agent.kernel_files import Group, by_hand, group_of, read_value, write_value
+from autotune.agent.kernel_files import Group, by_hand, group_of, in_order, read_value, write_value
 from autotune.agent.places import Places, check_own_dir, remove_tree
 from autotune.agent.protocol import LeftOver
 
@@ -155,7 +155,7 @@ def _write_originals(originals: Mapping[str, Optional[str]]) -> List[str]:
 
 def writes_back(group: Group, originals: Mapping[str, Optional[str]]) -> Iterator[Tuple[str, str]]:
     """The writes that bring a group back, in order. Each looks at the board only when its turn has come."""
-    known = [member for member in group.members if originals.get(member) is not None]
+    known = [member for member in in_order(group, originals) if originals[member] is not None]
     if group.exclusive:
         counted = [member for member in known if originals[member] != "0"]
         if not counted and known:

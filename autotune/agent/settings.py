@@ -8,7 +8,15 @@ from autotune.agent import allowed, clocks
 from autotune.agent.counters import memory_bytes
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal
-from autotune.agent.kernel_files import Group, captured_before, group_of, read_value, write_value
+from autotune.agent.kernel_files import (
+    Group,
+    captured_before,
+    captured_with,
+    group_of,
+    in_order,
+    read_value,
+    write_value,
+)
 from autotune.agent.protocol import Effect
 from autotune.agent.restore import is_at, writes_back
 
@@ -48,13 +56,20 @@ class Settings:
         """Present values of the paths, and of those that move with them, that have no original yet."""
         found: Dict[str, Optional[str]] = {}
         for path in paths:
-            for member in (*captured_before(path), *group_of(path).members):
+            for member in (*captured_before(path), *captured_with(path)):
                 if member in self._originals or member in found:
                     continue
                 try:
                     found[member] = read_value(member)
+                    if clocks.was_absent(member, self._originals, read_value):
+                        found[member] = None
                 except OSError as problem:
                     raise Fault("not permitted", f"{member} can't be read: {problem.strerror}") from None
+                if slowed := clocks.cooled_by(member, read_value):
+                    reason = f"{member} is not touched while heat slows the board down ({slowed})"
+                    raise Fault(
+                        "refused", reason + ": a throttled limit is not the original", "let it cool down"
+                    )
                 if not allowed.is_original(found[member]):
                     raise Fault("refused", f"{member} holds what can't be written back, so it is not touched")
         return found

@@ -46,7 +46,7 @@ def test_the_first_original_of_a_path_wins_for_ever(entries: list[dict[str, Any]
     assert list(story.originals.items()) == list(firsts.items())
 
 
-@pytest.mark.parametrize("path", [path for group in GROUPS for path in group.members])
+@pytest.mark.parametrize("path", [path for group in GROUPS for path in group.table])
 def test_what_moves_with_a_setting_can_be_told_though_it_is_never_asked_for(path: str) -> None:
     assert parse(text(BEGIN, will(path, "reno cubic"))).originals == {path: "reno cubic"}
 
