@@ -9,6 +9,7 @@ server or a location, that stays. Nothing inside `if`, `map` and the like is tou
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from autotune.actuators import nginx, own_listen, own_places
 from autotune.actuators.nginx_build import NginxBuild
 from autotune.actuators.own_tree import Edits, Found, OwnDirective, OwnTree
-from autotune.actuators.own_view import EVENTS, LISTEN_OPTIONS, MAIN, PAIRS, OwnView
+from autotune.actuators.own_view import EVENTS, LISTEN_OPTIONS, MAIN, PAIRS, OwnView, port_of
 from autotune.actuators.site import ServerPlan
 from autotune.actuators.wording import nginx_word
 from autotune.board.facts import BoardFacts
@@ -34,7 +35,6 @@ _LOOPBACK = tuple(f"127.0.0.{last}" for last in range(2, 34))
 _UNSET = {"worker_rlimit_nofile": "unset", "timer_resolution": "unset"}
 _ALIGNED = ("nginx:connection_pool_size", "nginx:request_pool_size")
 _ALIGNMENT = 16
-_PORTS = {"http": 80, "https": 443}
 _NO_PHP = "the site's own PHP-FPM isn't changed: only its nginx is"
 
 
@@ -122,7 +122,7 @@ class OwnSite(OwnView):
     @property
     def addresses(self) -> tuple[str, ...]:
         """Taking turns only where every address of this machine leads to the same servers."""
-        ports = {_port(url.target) for url in self.urls}
+        ports = {port_of(url.target) for url in self.urls}
         there = [one for one in self.listens if one.port in ports and ":" not in one.address]
         everywhere = {one.port for one in there if one.address == "0.0.0.0"}  # noqa: S104 - read, not bound
         if (
@@ -137,6 +137,10 @@ class OwnSite(OwnView):
     def load_url(self, url: Url, address: str) -> LoadUrl:
         del address  # a name in the URL stands for it
         return LoadUrl(url=url.target, weight=url.weight)
+
+    @property
+    def passes_on(self) -> bool:
+        return any(_PASSES_ON.fullmatch(one.directive.name) for one in self.found)
 
     # -- what it says today -------------------------------------------------------------------------------------------
 
@@ -308,8 +312,11 @@ class OwnSite(OwnView):
 
     def _listen(self, chosen: Mapping[str, Value], edits: Edits) -> None:
         done = set()
+        own = {(there.address, there.port) for there in own_listen.bound(self.listens)}
         for one in own_listen.holders(self.listens):
             directive = one.directive
+            if not one.has_options and one.socket not in own:
+                continue  # a wildcard's socket takes it in; with options it would want one beside that
             if directive is None:
                 options = self._options((), chosen)
                 if options:
@@ -422,11 +429,6 @@ def _is_main(one: Found, name: str) -> bool:
 
 def _word(id_: str, values: Mapping[str, Value]) -> str:
     return nginx_word(CATALOGUE[id_], values[id_])
-
-
-def _port(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or _PORTS.get(parts.scheme, 80)
 
 
 def _is_address(url: str) -> bool:

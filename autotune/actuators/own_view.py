@@ -109,7 +109,7 @@ class OwnView:
         return None
 
     def _stock_listen(self, part: str, default: Value) -> Value:
-        ports = [_port(url.target) for url in self.urls]
+        ports = [port_of(url.target) for url in self.urls]
         there = own_listen.holders(self.listens)
         holder = min(there, key=lambda one: ports.index(one.port) if one.port in ports else len(ports))
         word = LISTEN_OPTIONS[part]
@@ -218,6 +218,7 @@ def _stock_affinity(arguments: tuple[str, ...]) -> Value:
             raise ValueError("the configuration names a CPU for every worker")
 
 
-def _port(url: str) -> int:
+def port_of(url: str) -> int:
+    """The port that a URL leads to, said or its scheme's own."""
     parts = urlsplit(url)
     return parts.port or _PORTS.get(parts.scheme, 80)

@@ -15,6 +15,7 @@ from autotune.agent.faults import Fault
 from autotune.agent.line import Line
 from autotune.agent.nginx import Server
 from autotune.agent.orders import Load, is_address
+from autotune.agent.places import write_text
 from autotune.agent.protocol import LoadReply, Run
 from autotune.agent.wrk_report import REPORT_LUA
 
@@ -29,7 +30,7 @@ _NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu
 
 def write_report_script(path: str) -> None:
     """Puts wrk's report script where `run_load` expects it."""
-    _write(path, REPORT_LUA)
+    write_text(path, REPORT_LUA)
 
 
 def request_list(targets: Sequence[Tuple[str, int]], seed: int) -> List[str]:
@@ -62,7 +63,7 @@ def host_names(order: Load, run_dir: str) -> Callable[[], None]:
         ("nsswitch.conf", "hosts: files\n"),
     ):
         if os.path.exists("/etc/" + name):
-            _write(f"{run_dir}/{name}", text)
+            write_text(f"{run_dir}/{name}", text)
             shown.append((f"{run_dir}/{name}", "/etc/" + name))
     if os.path.isdir(_NAME_CACHE):  # nscd is asked before any file
         os.makedirs(run_dir + "/nobody", exist_ok=True)
@@ -76,12 +77,6 @@ def _leads_to(host: str) -> Set[str]:
     except OSError:
         return set()
     return {str(one[4][0]) for one in found}
-
-
-def _write(path: str, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with open(handle, "w", encoding="ascii") as file:
-        file.write(text)
 
 
 def run_load(
@@ -139,7 +134,7 @@ class _Generator:
         self._list = ""
         if len(order.targets) > 1:
             self._list = os.path.dirname(script) + "/requests"
-            _write(self._list, "\n".join(request_list(order.targets, order.seed)) + "\n")
+            write_text(self._list, "\n".join(request_list(order.targets, order.seed)) + "\n")
 
     def run(self, seconds: float, at_half: Callable[[int], None]) -> Run:
         """One wrk; `at_half` is handed its pid half-way. It counts in whole seconds, so a fraction is ended by SIGINT,

@@ -9,6 +9,7 @@ import time
 from typing import Callable, Dict, List, Literal, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from autotune.agent import mounts, processes, sockets
+from autotune.agent.places import write_text
 
 _START_WITHIN_S = 10.0
 _NO_MORE_AFTER_S = 0.3
@@ -136,19 +137,8 @@ class Server:
 
     def stop(self, pause: Pause) -> None:
         """Returns when nothing of it is left. Raises Refused when even SIGKILL does not end it."""
-        self.ask_to_stop()
-        if not self._gone(pause, _STOP_WITHIN_S):
-            self.child.signal_group(signal.SIGKILL)
-            if not self._gone(pause, _KILLED_WITHIN_S):
-                raise Refused("nginx", "the last nginx does not end, even by SIGKILL", "environment")
-
-    def _gone(self, pause: Pause, within_s: float) -> bool:
-        until = time.monotonic() + within_s
-        while self.child.group_alive():
-            if time.monotonic() >= until:
-                return False
-            pause(_POLL_S)
-        return True
+        if not self.child.end_group(pause, gently_s=_STOP_WITHIN_S, killed_s=_KILLED_WITHIN_S):
+            raise Refused("nginx", "the last nginx does not end, even by SIGKILL", "environment")
 
 
 def start(
@@ -244,7 +234,7 @@ def told(files: Files) -> str:
     """What this nginx said at warn or above, in its log and before it had one."""
     lines = []
     for path in (files.said, files.error_log):
-        for line in _read(path).splitlines():
+        for line in read_log(path).splitlines():
             if _TOLD.search(line) and line not in lines:
                 lines.append(line)
     return "\n".join(lines)
@@ -255,7 +245,8 @@ def grave_line(text: str) -> str:
     return next((line for line in text.splitlines() if _GRAVE.search(line)), "")
 
 
-def _read(path: str) -> str:
+def read_log(path: str) -> str:
+    """The beginning of a log, "" of one that isn't there."""
     try:
         with open(path, "rb") as file:
             return file.read(_LOG_CAP).decode("utf-8", "replace")
@@ -274,21 +265,15 @@ def _fresh_logs(files: Files) -> None:
 def _put_texts(files: Files, texts: Texts) -> List[Tuple[str, str]]:
     """Writes what nginx reads, and says which of it stands in for which file of the user's."""
     if not texts.conf_path:
-        _write_conf(files.conf, texts.conf)
+        write_text(files.conf, texts.conf)
         return []
     shown = []
     for number, (path, text) in enumerate(texts.edits.items()):
         own = f"{files.run_dir}/own-{number}.conf"
-        _write_conf(own, text)
+        write_text(own, text)
         shown.append((own, path))
     return shown
 
 
 def _nothing() -> None:
     """What is to be done before an nginx that sees the machine as it is."""
-
-
-def _write_conf(path: str, conf: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(conf)

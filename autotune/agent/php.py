@@ -17,14 +17,14 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from autotune.agent import php_conf, processes, sockets
 from autotune.agent.faults import Fault
-from autotune.agent.nginx import Pause, Refused
+from autotune.agent.nginx import Pause, Refused, read_log
 from autotune.agent.orders import PhpOrder
+from autotune.agent.places import write_text
 
 _START_WITHIN_S = 10.0
 _STOP_WITHIN_S = 2.0
 _KILLED_WITHIN_S = 5.0
 _POLL_S = 0.0005
-_LOG_CAP = 1 << 16
 _TOLD = re.compile(r"\b(WARNING|ERROR|ALERT)\b")
 # Advice on how to tune the pool, given once a second to any that is busy: this is what the night is for.
 _ADVICE = re.compile(r"server reached (pm\.)?max_children setting|seems busy \(you may need to increase")
@@ -90,20 +90,9 @@ class Fpm:
 
     def stop(self, pause: Pause) -> None:
         """Returns when nothing of it is left, its socket included. Raises Refused when even SIGKILL does not end it."""
-        self.ask_to_stop()
-        if not self._gone(pause, _STOP_WITHIN_S):
-            self.child.signal_group(signal.SIGKILL)
-            if not self._gone(pause, _KILLED_WITHIN_S):
-                raise Refused("nginx", "the last php-fpm does not end, even by SIGKILL", "environment")
+        if not self.child.end_group(pause, gently_s=_STOP_WITHIN_S, killed_s=_KILLED_WITHIN_S):
+            raise Refused("nginx", "the last php-fpm does not end, even by SIGKILL", "environment")
         _remove_socket(self.listen)
-
-    def _gone(self, pause: Pause, within_s: float) -> bool:
-        until = time.monotonic() + within_s
-        while self.child.group_alive():
-            if time.monotonic() >= until:
-                return False
-            pause(_POLL_S)
-        return True
 
 
 def examine(order: PhpOrder, files: Files, program: str, uid: int) -> php_conf.Checked:
@@ -137,8 +126,8 @@ def start(
     `started` gets it as soon as there is a process to stop. Raises Refused, with the reason in php-fpm's own words.
     """
     _refuse_taken(order.listen)
-    _write(files.conf, order.conf)
-    _write(files.log, "")
+    write_text(files.conf, order.conf)
+    write_text(files.log, "")
     argv = [program, "-F", "-y", files.conf, *_ini_arguments(program)]
     for name, value in checked.php:
         argv += ["-d", f"{name}={value}"]
@@ -165,7 +154,7 @@ def told(files: Files) -> str:
     """What this php-fpm said at warning or above, in its log and before it had one."""
     lines: List[str] = []
     for path in (files.said, files.log):
-        for line in _read(path).splitlines():
+        for line in read_log(path).splitlines():
             if _TOLD.search(line) and not _ADVICE.search(line) and line not in lines:
                 lines.append(line)
     return "\n".join(lines)
@@ -174,7 +163,7 @@ def told(files: Files) -> str:
 def _did_not_start(files: Files, exit_code: Optional[int]) -> Refused:
     text = told(files)
     first = next((line for line in text.splitlines() if _GRAVE.search(line)), "")
-    last = first or text[-400:] or _read(files.said).strip()[-400:]
+    last = first or text[-400:] or read_log(files.said).strip()[-400:]
     reason = last or f"php-fpm left with exit code {exit_code} and said nothing"
     environment = _TAKEN.search(text) or (exit_code or 0) < 0
     return Refused("nginx", reason, "environment" if environment else "configuration")
@@ -229,17 +218,3 @@ def _inis(program: str) -> List[str]:
 
 def _home(program: str) -> str:
     return f"/etc/php/{os.path.basename(program)[len('php-fpm') :]}/fpm"
-
-
-def _write(path: str, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with open(handle, "w", encoding="ascii") as file:
-        file.write(text)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_LOG_CAP).decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -13,6 +13,7 @@ from autotune.agent.places import Places
 
 _OURS = ("nginx", "wrk", "php-fpm")  # how their names begin: php-fpm8.2
 _GONE_WITHIN_S = 5.0
+_POLL_S = 0.0005
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 
 
@@ -103,6 +104,19 @@ class Child:
         """Signals everything of this child; its number can't be another's as long as it isn't reaped or has members."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+    def end_group(self, pause: Callable[[float], None], *, gently_s: float, killed_s: float) -> bool:
+        """Whether nothing of this child is left: asked by SIGTERM, and after `gently_s` seconds killed."""
+        for number, within_s in ((signal.SIGTERM, gently_s), (signal.SIGKILL, killed_s)):
+            self.signal_group(number)
+            until = time.monotonic() + within_s
+            while self.group_alive():
+                if time.monotonic() >= until:
+                    break
+                pause(_POLL_S)
+            else:
+                return True
+        return False
 
     def group_alive(self) -> bool:
         """Whether anything of its process group is left that still runs. Reaps the leader."""
