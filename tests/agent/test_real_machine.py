@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,3 +54,29 @@ def test_a_congestion_control_that_was_tried_is_not_left_free_for_everyone(machi
     assert others[0] in ALLOWED.read_text().split()
     machine.end()
     assert (CHOSEN.read_text(), ALLOWED.read_text()) == before
+
+
+def test_a_card_gets_its_own_queue_back_when_the_default_has_changed_meanwhile(machine: Connection) -> None:
+    """net.core.default_qdisc is only there in the machine's own namespace, where the card has to be, too."""
+    default, card, stranger = Path("/proc/sys/net/core/default_qdisc"), "tc:autotest0/root", "pfifo"
+    before = default.read_text()
+
+    def run(*argv: str) -> str:
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    run("ip", "tuntap", "add", "autotest0", "mode", "tap")
+    try:
+        run("ip", "link", "set", "autotest0", "up")
+        own = run("tc", "qdisc", "show", "dev", "autotest0")
+        [effect] = machine.switch((Write(path=card, text="pfifo_fast"),), None).effects
+        assert (effect.effective, effect.error) == ("pfifo_fast", "")
+        default.write_text(stranger)
+        assert machine.switch((), None).reason == ""
+        assert run("tc", "qdisc", "show", "dev", "autotest0") == own
+        assert default.read_text().strip() == stranger
+        assert machine.end().left == ()
+        assert default.read_text() == before
+        assert run("tc", "qdisc", "show", "dev", "autotest0") == own
+    finally:
+        default.write_text(before)
+        run("ip", "link", "del", "autotest0")
