@@ -76,6 +76,10 @@ class ManagedSite:
         return _ADDRESSES
 
     @property
+    def passes_on(self) -> bool:
+        return self.php is not None
+
+    @property
     def urls(self) -> tuple[Url, ...]:
         return tuple(Url(target=file.path) for file in self.server.files)
 

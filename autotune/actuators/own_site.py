@@ -35,6 +35,10 @@ _LOOPBACK = tuple(f"127.0.0.{last}" for last in range(2, 34))
 _UNSET = {"worker_rlimit_nofile": "unset", "timer_resolution": "unset"}
 _ALIGNED = ("nginx:connection_pool_size", "nginx:request_pool_size")
 _ALIGNMENT = 16
+# Pages may come from a program, and so be others a minute later.
+_PASSES_ON = re.compile(
+    r"(proxy|fastcgi|uwsgi|scgi|grpc|memcached)_pass|ssi|perl|js_content|content_by_lua.*|random_index"
+)
 _NO_PHP = "the site's own PHP-FPM isn't changed: only its nginx is"
 
 

@@ -32,7 +32,8 @@ class Site(Protocol):
     """The site under test. `left_out`: what the tested server doesn't take over from the configuration it starts from.
 
     `addresses`: what load and canary connect to; samples take turns, so that one's closed connections aren't the
-    next one's. `urls`: everything that the canary fetches, in the study's order, each once.
+    next one's. `urls`: everything that the canary fetches, in the study's order, each once. `passes_on`: pages may come
+    from a program behind nginx, which may answer otherwise from one minute to the next.
     """
 
     @property
@@ -40,6 +41,9 @@ class Site(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]: ...
+
+    @property
+    def passes_on(self) -> bool: ...
 
     @property
     def urls(self) -> tuple[Url, ...]: ...

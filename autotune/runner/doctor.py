@@ -9,7 +9,9 @@ from autotune.actuators.discovery import Discovery
 from autotune.board.connection import Connection, connect
 from autotune.board.placement import place, placement_doubts
 from autotune.board.records import BoardStatus
-from autotune.experiment.study import Study
+from autotune.errors import BoardUnfit
+from autotune.experiment.study import OwnNginx, Study
+from autotune.runner.own_live import doubts_of, live_answers
 from autotune.runner.preflight import Need, describe, needs, service_changers, without_choice
 from autotune.runner.session import kept_text, read_board, settings_of
 from autotune.space.setting import Setting
@@ -42,7 +44,12 @@ def examine(study: Study) -> Examination:
     with connect(study.board) as connection:
         status = connection.status()
         discovery = read_board(connection, study)
-        found = (*needs(connection, study), *_of_status(status), *_of_placement(connection, study))
+        found = (
+            *needs(connection, study),
+            *_of_site(connection, study, discovery),
+            *_of_status(status),
+            *_of_placement(connection, study),
+        )
         board = _board(connection, study)
     offered = study.space.offering(discovery.choices)
     left_out = {**service_changers(study), **without_choice(offered), **discovery.missing}
@@ -79,6 +86,36 @@ def _board(connection: Connection, study: Study) -> tuple[tuple[str, str], ...]:
 
 def _cpus(cpus: tuple[int, ...]) -> str:
     return ", ".join(str(cpu) for cpu in cpus) or "all"
+
+
+def _of_site(connection: Connection, study: Study, discovery: Discovery) -> tuple[Need, ...]:
+    """Whether the configuration can be run, and of the user's own nginx whether it serves the study's URLs now."""
+    what = "a site to serve"
+    if discovery.site_problem:
+        return (
+            Need(
+                what=what,
+                ok=False,
+                detail=discovery.site_problem,
+                next=f"see `nginx -t -c {study.server.main_file}`",
+            ),
+        )
+    if not isinstance(study.server, OwnNginx):
+        return ()
+    try:
+        live = live_answers(connection, study, discovery.site)
+    except BoardUnfit as problem:
+        return (Need(what=what, ok=False, detail=problem.message, next=problem.hint),)
+    doubts = doubts_of(study, live)
+    return (
+        Need(
+            what=what,
+            ok=not doubts,
+            detail=doubts[0].text if doubts else "your nginx answers every URL of the study with 200",
+            next=doubts[0].next if doubts else "",
+            fatal=False,
+        ),
+    )
 
 
 def _of_status(status: BoardStatus) -> tuple[Need, ...]:
