@@ -24,6 +24,11 @@ CONTEXTS = frozenset(
 )
 _DEEPEST = 40
 _LUA_BLOCK = re.compile(r".*_by_lua_block")
+# The longest comment, string or plain text; what is no such is passed by character.
+_LUA_TOKEN = re.compile(
+    r"""--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}]|[^-\[{}"']+|.""",
+    re.DOTALL,
+)
 
 
 class Word(NamedTuple):
@@ -206,10 +211,8 @@ class _Reader:
         if mark == ";":
             return OwnDirective(path=self._path, line=line, words=tuple(words), end=word.end)
         if _LUA_BLOCK.fullmatch(words[0].text):
-            raise self._wrong(
-                f"{words[0].text} holds Lua, which is not read here; put it into a file ({words[0].text[:-5]}file)",
-                words[0].start,
-            )
+            self._skip_lua(word)
+            return OwnDirective(path=self._path, line=line, words=tuple(words), end=self._at)
         if depth >= _DEEPEST:
             raise self._wrong("blocks too deep", word.start)
         block = self.block(depth + 1)
@@ -222,6 +225,15 @@ class _Reader:
             close=self.close,
             block=block,
         )
+
+    def _skip_lua(self, brace: Word) -> None:
+        """Past the brace that ends a block of Lua; those in its strings and comments are none."""
+        depth = 1
+        while depth and (found := _LUA_TOKEN.match(self._text, self._at)) is not None:
+            self._at = found.end()
+            depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if depth:
+            raise self._wrong("a block of Lua that never ends", brace.start)
 
     def _token(self) -> tuple[str, Word] | None:
         """The next word (mark "") or one of ; { }; None at the end."""

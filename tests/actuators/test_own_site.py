@@ -185,7 +185,7 @@ def test_workers_stay_on_the_servers_cpus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("http { content_by_lua_block { x = '}' } }", "nginx.conf:1: content_by_lua_block holds Lua"),
+        ("http {\n content_by_lua_block { x = '}' ", "nginx.conf:2: a block of Lua that never ends"),
         ("http {\n  server {", "nginx.conf:2: it ends in the middle"),
         ("a 'b", "nginx.conf:1: a ' that never ends"),
         ("}", "unexpected }"),
@@ -205,6 +205,31 @@ q"""
     one = parse(text + ";", "x")[0]
     assert one.args == ('b"c;', "d'e", r"f\;g", "h#i", "${j}k", 'l"m', "$n")[:6] + one.args[6:]
     assert one.block is not None
+
+
+def test_lua_is_passed_over_with_its_braces() -> None:
+    lua = """content_by_lua_block { local t = { a = "}" } --[[ } ]] ngx.say([==[ } ]==], '\\'}') -- }\n }"""
+    (http,) = parse(f"http {{ {lua} sendfile on; }}", "x")
+    assert http.block is not None
+    assert [one.name for one in http.block] == ["content_by_lua_block", "sendfile"]
+
+
+def test_an_address_that_a_wildcard_takes_in_gets_no_options(tmp_path: Path) -> None:
+    """With options it would want a socket of its own beside the wildcard's, and nginx would not start."""
+    text = "events{}\nhttp{server{listen 8981;}server{listen 127.0.0.1:8981;server_name a;}server{listen 127.0.0.1:8982;}}"
+    main = lay_down(tmp_path, {"nginx.conf": text})
+    plan = planned(own_discovery(main), tmp_path, {"nginx:listen.backlog": 1000})
+    edited = texts(plan)["nginx.conf"]
+    assert "listen 8981 backlog=1000;" in edited
+    assert "listen 127.0.0.1:8981;" in edited
+    assert "listen 127.0.0.1:8982 backlog=1000;" in edited
+
+
+def test_a_site_that_passes_requests_on_says_so(tmp_path: Path) -> None:
+    assert own_discovery(lay_down(tmp_path)).site.passes_on  # type: ignore[union-attr]
+    plain = {"nginx.conf": "events{}\nhttp{server{listen 8981;root {root}/www;}}"}
+    (tmp_path / "plain").mkdir()
+    assert not own_discovery(lay_down(tmp_path / "plain", plain)).site.passes_on  # type: ignore[union-attr]
 
 
 def test_a_configuration_that_nginx_refuses_is_refused_in_its_words(tmp_path: Path) -> None:

@@ -263,6 +263,28 @@ def test_a_wordpress_style_site_with_its_own_php(board: BoardNamespace) -> None:
     assert "isn't changed" in held.discovery.missing["fpm:max_children"]
 
 
+CACHED = {
+    **WORDPRESS,
+    "conf.d/cache.conf": """fastcgi_cache_path /var/cache/nginx keys_zone=pages:1m;
+fastcgi_cache_key $request_uri; fastcgi_cache pages; fastcgi_cache_valid 200 10m;
+""",
+}
+
+
+def test_a_page_that_the_live_server_has_in_its_cache(board: BoardNamespace) -> None:
+    """The night's cache is empty, so its page is another of about the same length."""
+    php = sorted(Path("/usr/sbin").glob("php-fpm*"))
+    if not php:
+        pytest.skip("needs php-fpm (apt-get install php-fpm)")
+    own = OwnBoard(board, CACHED)
+    own.must("mount", "-t", "tmpfs", "-o", "mode=777", "tmpfs", "/var/cache/nginx")
+    board.write("/var/lib/pool.conf", POOL)
+    board.write("/var/lib/site/index.php", '<?php echo str_repeat("page ", 200), microtime(true);')
+    own.must(str(php[-1]), "-y", "/var/lib/pool.conf")
+    own.start()
+    tuned(own, {"nginx:tcp_nodelay": False}, "http://blog.example.org/", "http://blog.example.org/page.html")
+
+
 def test_a_url_that_leads_elsewhere_is_refused_in_the_evening(board: BoardNamespace) -> None:
     own = OwnBoard(board, HARDENED)
     own.start()
