@@ -68,11 +68,12 @@ class BoardNamespace:
     def exists(self, path: str) -> bool:
         return self.run("test", "-e", path).returncode == 0
 
-    def connect(self, *, uid: int = 0) -> Connection:
-        """An agent inside, closed when the test ends."""
+    def connect(self, *, uid: int = 0, preload: Path | None = None) -> Connection:
+        """An agent inside, closed when the test ends; `preload`: a library that it, and its guardian, run with."""
         from autotune.board.connection import connect
 
-        connection = connect("local", prefix=(*self.prefix, *drop_to(uid)))
+        with_library = ("env", f"LD_PRELOAD={preload}") if preload else ()
+        connection = connect("local", prefix=(*self.prefix, *drop_to(uid), *with_library))
         self.connections.append(connection)
         return connection
 
@@ -187,3 +188,14 @@ def _program(name: str) -> str:
     if path is None:
         pytest.skip(f"needs {name} (apt-get install {name})")
     return path
+
+
+@pytest.fixture(scope="session")
+def cpufreq_manners(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cpufreq.c as a library: what a tree of plain files lacks to stand in for the kernel's clocks."""
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc (apt-get install gcc)")
+    made = tmp_path_factory.mktemp("cpufreq") / "cpufreq.so"
+    source = Path(__file__).with_name("cpufreq.c")
+    subprocess.run(("gcc", "-shared", "-fPIC", "-O1", "-o", str(made), str(source), "-ldl"), check=True)
+    return made

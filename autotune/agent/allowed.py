@@ -94,6 +94,15 @@ _VALUES_BY_NAME: Dict[str, Pattern[str]] = {
     "rps_flow_cnt": re.compile(r"0|[1-9][0-9]{0,6}"),
     "threaded": re.compile("[01]"),
     "read_ahead_kb": re.compile(r"0|[1-9][0-9]{0,5}"),
+    "scaling_governor": re.compile("[a-z][a-z0-9_]{0,31}"),
+    "governor": re.compile("[a-z][a-z0-9_]{0,31}"),
+    "scaling_min_freq": re.compile("[1-9][0-9]{3,8}"),
+    "scaling_max_freq": re.compile("[1-9][0-9]{3,8}"),
+    "up_threshold": re.compile("[1-9][0-9]?|100"),
+    "upthreshold": re.compile("[1-9][0-9]?|100"),
+    "io_is_busy": re.compile("[01]"),
+    "disable": re.compile("[01]"),
+    "policy": re.compile("default|performance|powersave|powersupersave"),
 }
 _VECTORS = {
     "/proc/sys/net/ipv4/tcp_rmem": 3,
@@ -111,6 +120,11 @@ _WRITABLE = re.compile(
     r"|/sys/(class|devices/[A-Za-z0-9_.:@/-]+)/net/[A-Za-z0-9_.:@-]+/"
     r"(threaded|queues/(rx-[0-9]{1,4}/(rps_cpus|rps_flow_cnt)|tx-[0-9]{1,4}/xps_cpus))"
     r"|/sys/(block|devices/[A-Za-z0-9_.:@/-]+/block)/[A-Za-z0-9_.:@-]+/queue/read_ahead_kb"
+    r"|/sys/devices/system/cpu/cpufreq/policy[0-9]{1,3}/scaling_(governor|min_freq|max_freq)"
+    r"|/sys/devices/system/cpu/cpufreq/(policy[0-9]{1,3}/)?(?!policy|stats)[a-z][a-z0-9_-]{0,31}/[a-z][a-z0-9_]{0,47}"
+    r"|/sys/(class|devices/[A-Za-z0-9_.:@/-]+)/devfreq/[A-Za-z0-9_.:@-]+/(governor|upthreshold|downdifferential)"
+    r"|/sys/devices/system/cpu/cpu[0-9]{1,4}/cpuidle/state[0-9]{1,2}/disable"
+    r"|/sys/module/pcie_aspm/parameters/policy"
 )
 _READABLE = re.compile(
     r"/proc/sys/(net/core|net/ipv4|vm|fs)/[A-Za-z0-9_/-]+"

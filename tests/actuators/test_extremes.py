@@ -37,8 +37,6 @@ ROUNDED = {
     "net:nic.rps_flow_cnt",
 }
 
-_AGENT_LACKS = "is not on the agent's list of files to write"
-
 
 @dataclass(frozen=True, slots=True)
 class Tried:
@@ -97,9 +95,6 @@ def _try_one(line: Connection, setting: Setting, found: Discovery, tried: Tried)
         try:
             switched = line.switch(writes, None)
         except AutotuneError as problem:
-            if _AGENT_LACKS in str(problem):
-                tried.lacking[setting.id] = "the agent doesn't write it"
-                return
             tried.wrong[f"{setting.id} = {shown}"] = str(problem)
             return
         seen = effects_of(Configuration.of({setting.id: value}), _with(found, setting.id), switched.effects)
