@@ -40,9 +40,7 @@ class Group(NamedTuple):
 GROUPS = (
     Group("dirty", True, (VM + "dirty_ratio", VM + "dirty_bytes")),
     Group("dirty background", True, (VM + "dirty_background_ratio", VM + "dirty_background_bytes")),
-    Group(
-        "congestion", False, (IPV4 + "tcp_congestion_control", IPV4 + "tcp_allowed_congestion_control")
-    ),
+    Group("congestion", False, (IPV4 + "tcp_congestion_control", IPV4 + "tcp_allowed_congestion_control")),
     Group("huge pages", False, (THP + "enabled", VM + "min_free_kbytes")),
 )
 _GROUP_OF = {member: group for group in GROUPS for member in group.table}

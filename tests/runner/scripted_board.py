@@ -39,6 +39,10 @@ class PaperSite:
     left_out: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ("127.0.0.2", "127.0.0.3")
 
+    @property
+    def passes_on(self) -> bool:
+        return False
+
     def stock(self, id_: str) -> tuple[Value, tuple[str, ...]]:
         raise AssertionError(id_)
 
