@@ -116,7 +116,9 @@ def _logged(table: Table, server: ManagedNginx | OwnNginx) -> tuple[Url, ...]:
         if table.has(key):
             table.refuse(key, "stands beside access_log", "one of the two")
     if not isinstance(server, OwnNginx):
-        table.refuse("access_log", "the managed nginx serves its own files only", 'kind = "own" under [server]')
+        table.refuse(
+            "access_log", "the managed nginx serves its own files only", 'kind = "own" under [server]'
+        )
         return ()
     before = len(table.mistakes)
     accepted = 'the path of an access log, such as "/var/log/nginx/access.log"'

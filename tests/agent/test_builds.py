@@ -184,9 +184,7 @@ def test_both_serve_from_the_cache_in_turn(board: BoardNamespace, builds: tuple[
     assert not [one for one in board.processes() if one[1] == "nginx"]
 
 
-def test_a_tampered_binary_is_refused(
-    board: BoardNamespace, builds: tuple[Built, ...]
-) -> None:
+def test_a_tampered_binary_is_refused(board: BoardNamespace, builds: tuple[Built, ...]) -> None:
     path = f"{_CACHE}/{builds[0].key}/nginx"
     board.run("sh", "-c", f"printf x >> {path}")
     night = begin(board)
