@@ -101,6 +101,7 @@ pm = static
 pm.max_children = 2
 """
 _SETUP = """
+mount -t tmpfs -o mode=755 tmpfs /var/cache
 mkdir -p /var/lib/etc-nginx /var/lib/site/aa /var/lib/nginx-log /var/lib/nginx-cache /var/cache/nginx
 cp -a /etc/nginx/. /var/lib/etc-nginx/
 mount --bind /var/lib/etc-nginx /etc/nginx
@@ -277,7 +278,6 @@ def test_a_page_that_the_live_server_has_in_its_cache(board: BoardNamespace) -> 
     if not php:
         pytest.skip("needs php-fpm (apt-get install php-fpm)")
     own = OwnBoard(board, CACHED)
-    own.must("mount", "-t", "tmpfs", "-o", "mode=777", "tmpfs", "/var/cache/nginx")
     board.write("/var/lib/pool.conf", POOL)
     board.write("/var/lib/site/index.php", '<?php echo str_repeat("page ", 200), microtime(true);')
     own.must(str(php[-1]), "-y", "/var/lib/pool.conf")
