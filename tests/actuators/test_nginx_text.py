@@ -229,7 +229,7 @@ def another(setting: Setting) -> Value:
     [
         one
         for one in CATALOGUE.values()
-        if one.family == "nginx" and not one.loopback and one.id not in PHP_ONLY
+        if one.family == "nginx" and not one.loopback and one.id not in (*PHP_ONLY, "nginx:build")
     ],
     ids=lambda setting: setting.key,
 )
