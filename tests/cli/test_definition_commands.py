@@ -51,7 +51,7 @@ def test_plan_of_a_file_names_the_file_in_what_comes_next(autotune: Autotune, tm
 def test_a_study_that_is_not_there_is_told_with_the_shipped_ones(autotune: Autotune) -> None:
     result = autotune("plan", "quickstrat")
     assert result.exit_code == 2
-    assert "localhost, quickstart" in result.stderr
+    assert "localhost, mixed, quickstart" in result.stderr
 
 
 def test_a_file_that_is_not_there(autotune: Autotune, tmp_path: Path) -> None:
