@@ -46,7 +46,11 @@ SourceOption: TypeAlias = Annotated[
 
 
 def add_commands(app: typer.Typer) -> None:
-    builds = typer.Typer(no_args_is_help=True, help="Other builds of nginx: list, make, remove.")
+    builds = typer.Typer(
+        no_args_is_help=True,
+        help="Other builds of nginx: list, make, remove.",
+        epilog=examples("autotune build list", "autotune build make o3-cpu"),
+    )
     builds.command("list", epilog=examples("autotune build list", "autotune build list --json"))(list_builds)
     builds.command(
         "make",
