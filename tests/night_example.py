@@ -10,7 +10,16 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure
+from autotune.analysis.subsets import nominate
+from autotune.experiment.bench import (
+    AskDistilled,
+    AskPlan,
+    AskRanking,
+    AskSampler,
+    AskSubsets,
+    Finished,
+    Measure,
+)
 from autotune.experiment.events import (
     AppliedStep,
     Doubt,
@@ -34,6 +43,7 @@ from autotune.experiment.study import (
     Url,
     Workload,
 )
+from autotune.measurement.distillation import distil
 from autotune.measurement.planning import plan_night
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
@@ -204,6 +214,10 @@ def a_night(study: Study, *, until: int | None = None, deadline: str | None = No
                 )
             case AskSampler():
                 log.append(_proposal(step, study, _text(now)))
+            case AskSubsets():
+                log.append(nominate(study, log, step, _text(now)))
+            case AskDistilled():
+                log.append(distil(study, log, step, _text(now)))
             case AskRanking():
                 log.append(rank(study, log, step, _text(now)))
             case Measure():

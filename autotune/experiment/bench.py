@@ -10,11 +10,12 @@ from autotune.space.record import Record
 
 
 class Measure(Record):
-    """Take this sample."""
+    """Take this sample. `rates`: by workload, the requests/s of an open-loop run after the closed-loop one; {}: none."""
 
     key: SampleKey
     arm: Arm
     configuration: Configuration
+    rates: dict[str, float] = {}
 
 
 class AskPlan(Record):
@@ -37,6 +38,19 @@ class AskRanking(Record):
     purpose: Literal["finalists", "winner"]
 
 
+class AskSubsets(Record):
+    """Nominate subsets of the winning trial's changes (a Subsets event)."""
+
+    night: int
+    trial: int
+
+
+class AskDistilled(Record):
+    """Say which of them is shipped (a Distilled event)."""
+
+    night: int
+
+
 class Finished(Record):
     """Nothing more to do in this night."""
 
@@ -45,7 +59,7 @@ class Finished(Record):
     reason: str = ""
 
 
-NextStep: TypeAlias = Measure | AskPlan | AskSampler | AskRanking | Finished
+NextStep: TypeAlias = Measure | AskPlan | AskSampler | AskRanking | AskSubsets | AskDistilled | Finished
 
 
 class Outcome(Record):

@@ -24,6 +24,7 @@ class Stage(StrEnum):
     CALIBRATION = "calibration"
     SEARCH = "search"
     FINALISTS = "finalists"
+    DISTILLATION = "distillation"
     FINALS = "finals"
     SERIES = "series"
 
@@ -68,8 +69,47 @@ class ErrorCounts(Record):
         return self.connect + self.read + self.write + self.status + self.timeout
 
 
+class GateResult(Record):
+    """What one gate saw of a sample: `value` beside its `limit`, in the unit that the gate's name says; None: not a number.
+
+    `passed` None: the board could not tell.
+    """
+
+    name: str
+    passed: bool | None
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+
+class FixedRate(Record):
+    """One open-loop run: requests are due at `rate_per_s` whatever the server does.
+
+    Latencies count from the moment a request was *due*, so a stall counts for every request that it held up.
+    `answered_per_s` below the asked rate: the server (or, with `client_busy` near 1, the generator) can't keep up.
+    """
+
+    rate_per_s: float
+    answered: int
+    answered_per_s: float
+    duration_s: float
+    latency_mean_s: float
+    latency_p50_s: float
+    latency_p90_s: float
+    latency_p95_s: float
+    latency_p99_s: float
+    latency_p999_s: float
+    latency_max_s: float
+    errors: ErrorCounts
+    client_busy: float = 0.0
+
+
 class Measurement(Record):
-    """One measured run. Latencies are wrk's own, from a closed loop. CPU seconds of server and generator apart."""
+    """One measured run. Latencies are wrk's own, from a closed loop. CPU seconds of server and generator apart.
+
+    `cpu_busy`: share of the CPUs that the server may use which were not idle, 0 to 1; `power_w`: mean power of the board
+    during the run. None: not to be had.
+    """
 
     requests: int
     requests_per_s: float
@@ -85,6 +125,8 @@ class Measurement(Record):
     errors: ErrorCounts
     server_cpu_s: float
     client_cpu_s: float
+    cpu_busy: float | None = None
+    power_w: float | None = None
     counters: dict[str, float] = {}
 
     @property
@@ -93,14 +135,16 @@ class Measurement(Record):
 
 
 class Arm(Record):
-    """What is being measured, apart from where in the night: stock, hand-tuned, automatic, a step, or a trial."""
+    """What is being measured, apart from where in the night: stock, hand-tuned, automatic, a step, a trial, or a subset
+    of the winning trial's changes (by its place in the night's Subsets).
+    """
 
-    kind: Literal["stock", "hand-tuned", "automatic", "step", "trial"]
+    kind: Literal["stock", "hand-tuned", "automatic", "step", "trial", "subset"]
     number: int = 0
 
     @property
     def text(self) -> str:
-        return f"{self.kind} {self.number}" if self.kind in ("step", "trial") else self.kind
+        return f"{self.kind} {self.number}" if self.kind in ("step", "trial", "subset") else self.kind
 
 
 class AppliedStep(Record):
@@ -156,6 +200,7 @@ class Plan(Record):
     reference_every: int
     finalists: int
     finalist_pairs: int
+    distillation_pairs: int = 0
     finals_rounds: int
     series_rounds: int
     sample_s: float
@@ -178,7 +223,8 @@ class Sample(Record):
     """One applied-and-measured configuration. `effective` is what the board had in force where it differs from stock.
 
     `measurements`: one run for each of the study's workloads, by name. `objective`: natural log of their weighted
-    geometric mean of requests/s (`Study.objective_of`): the only number that decisions look at.
+    geometric mean of requests/s (`Study.objective_of`): the only number that decisions look at. `fixed_rate`: the open-loop
+    runs at the rates that the order asked for, by workload. `gates`: every gate that was asked, passed or not.
     """
 
     kind: Literal["sample"] = "sample"
@@ -188,9 +234,11 @@ class Sample(Record):
     configuration: Configuration
     effective: Configuration
     measurements: dict[str, Measurement]
+    fixed_rate: dict[str, FixedRate] = {}
     objective: float
     switch_s: float
     overhead_s: float
+    gates: tuple[GateResult, ...] = ()
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -219,6 +267,8 @@ class Failure(Record):
     stage: Literal["plan", "write", "read-back", "nginx", "canary", "warm-up", "load", "gate", "agent"]
     reason: str
     blame: Literal["configuration", "environment"]
+    gate: str = ""
+    gates: tuple[GateResult, ...] = ()
     switch_s: float = 0.0
 
 
@@ -242,6 +292,41 @@ class Ranking(Record):
     scores: tuple[float, ...]
 
 
+class Subsets(Record):
+    """Nested subsets of the winning trial's changes, smallest first, that may be all that earns its place.
+
+    `trial` is the winner; `reason` says how they were nominated.
+    """
+
+    kind: Literal["subsets"] = "subsets"
+    night: int
+    at: str
+    trial: int
+    configurations: tuple[Configuration, ...]
+    reason: str = ""
+
+
+class Distilled(Record):
+    """What will be shipped, called automatic from here on: the winner pared down, or the winner itself.
+
+    `subset`: its place in the night's Subsets, None for the winner itself. `loss`: natural log of winner over it in the fresh
+    pairs, with its interval; it may lose at most `margin` (None: not measured).
+    """
+
+    kind: Literal["distilled"] = "distilled"
+    night: int
+    at: str
+    trial: int
+    configuration: Configuration
+    subset: int | None = None
+    loss: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+    margin: float
+    reason: str = ""
+
+
 class Gap(Record):
     """Time in which nothing was measured: the controller died, the board was away. A reference follows."""
 
@@ -263,7 +348,7 @@ class NightEnded(Record):
 
 
 Event: TypeAlias = Annotated[
-    NightBegun | Plan | Proposal | Sample | Failure | Void | Ranking | Gap | NightEnded,
+    NightBegun | Plan | Proposal | Sample | Failure | Void | Ranking | Subsets | Distilled | Gap | NightEnded,
     Field(discriminator="kind"),
 ]
 

@@ -125,9 +125,47 @@ def workload_mistake(connections: int, threads: int) -> str:
 
 
 class Objective(Record):
-    """What is maximised: the weighted geometric mean of the workloads' ratios, each to its own reference."""
+    """What is maximised: the weighted geometric mean of the workloads' ratios, each to its own reference.
 
-    metric: Literal["requests_per_s"] = "requests_per_s"
+    requests_per_server_cpu_s is for a load that its line or its generator limits, where every configuration serves as much.
+    """
+
+    metric: Literal["requests_per_s", "requests_per_server_cpu_s"] = "requests_per_s"
+
+
+class LatencyCheck(Record):
+    """The open-loop runs of the finals (and of finalists, where a limit speaks of latency).
+
+    `share` of the calibration's stock throughput, the same rate for every arm; 0: no such runs. `duration_s` None: as long as
+    the workload's measured run.
+    """
+
+    share: Annotated[float, Field(ge=0, le=0.95)] = 0.75
+    duration_s: float | None = None
+
+
+class Limit(Record):
+    """What a configuration must keep to win at all. `of_stock`: `value` is a ratio to stock, else in the metric's own unit.
+
+    `latency_*` are judged at the fixed rate. `workload` "": each of them.
+    """
+
+    workload: str = ""
+    metric: Literal[
+        "latency_p50_s",
+        "latency_p95_s",
+        "latency_p99_s",
+        "latency_p999_s",
+        "latency_max_s",
+        "errors",
+        "requests_per_s",
+        "server_cpu_s_per_request",
+        "cpu_busy",
+        "power_w",
+    ]
+    bound: Literal["at least", "at most"]
+    value: float
+    of_stock: bool = False
 
 
 class HandTunedValue(Record):
@@ -175,6 +213,7 @@ class Budget(Record):
     reference_every: Annotated[int, Field(ge=2, le=50)] = 4
     finalists: Annotated[int, Field(ge=1, le=20)] = 6
     finalist_pairs: Annotated[int, Field(ge=1, le=50)] = 4
+    distillation_pairs: Annotated[int, Field(ge=0, le=200)] = 12
     finals_rounds: Annotated[int, Field(ge=12, le=300, multiple_of=3)] = 24
     series_rounds: Annotated[int, Field(ge=0, le=100)] = 6
     hours: float | None = None
@@ -222,7 +261,14 @@ class Study(Record):
     stock_overrides: Configuration = Configuration()
     change_service: bool = False
     goals: tuple[Goal, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    latency: LatencyCheck = LatencyCheck()
     builds: Builds | None = None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether its board is made of numbers: then every output says so."""
+        return self.board.startswith("synthetic:")
 
     @property
     def busy_s(self) -> float:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from autotune.errors import AutotuneError
 from autotune.experiment.events import (
     Arm,
+    Distilled,
     Event,
     Failure,
     Gap,
@@ -27,6 +28,7 @@ from autotune.experiment.events import (
     Sample,
     SampleKey,
     Stage,
+    Subsets,
     Void,
 )
 from autotune.space.configuration import Configuration
@@ -124,6 +126,8 @@ class Logbook:
     ended: dict[int, NightEnded] = field(default_factory=dict)
     proposals: dict[int, Proposal] = field(default_factory=dict)
     rankings: dict[tuple[int, str], Ranking] = field(default_factory=dict)
+    subsets: dict[int, Subsets] = field(default_factory=dict)
+    distilled: dict[int, Distilled] = field(default_factory=dict)
     slots: dict[Place, Slot] = field(default_factory=dict)
     gaps: list[tuple[int, Gap]] = field(default_factory=list)
     voids: list[Void] = field(default_factory=list)
@@ -192,6 +196,10 @@ def read_log(log: Sequence[Event]) -> Logbook:
                 _void(book, event, order)
             case Ranking():
                 book.rankings[event.night, event.purpose] = event
+            case Subsets():
+                book.subsets[event.night] = event
+            case Distilled():
+                book.distilled[event.night] = event
             case Gap():
                 book.gaps.append((order, event))
             case NightBegun():

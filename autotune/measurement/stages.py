@@ -112,6 +112,7 @@ def stage_samples(plan: Plan, *, arms: int, links: int) -> dict[Stage, int]:
         Stage.CALIBRATION: 2 * plan.calibration_pairs,
         Stage.SEARCH: plan.candidates + references_for(plan.candidates, plan.reference_every),
         Stage.FINALISTS: 2 * plan.finalists * plan.finalist_pairs,
+        Stage.DISTILLATION: 2 * plan.distillation_pairs,
         Stage.FINALS: arms * plan.finals_rounds,
         Stage.SERIES: links * plan.series_rounds if links > 1 else 0,
     }

@@ -11,7 +11,15 @@ from typing import Literal, TypeVar
 
 from autotune.board.connection import connect
 from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageAway, StorageError
-from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure
+from autotune.experiment.bench import (
+    AskDistilled,
+    AskPlan,
+    AskRanking,
+    AskSampler,
+    AskSubsets,
+    Finished,
+    Measure,
+)
 from autotune.experiment.events import (
     Doubt,
     Event,
@@ -25,6 +33,7 @@ from autotune.experiment.events import (
     Void,
 )
 from autotune.experiment.study import Study
+from autotune.measurement.distillation import distil
 from autotune.measurement.planning import plan_night, shortened
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
@@ -266,6 +275,12 @@ class NightShift:
                     self._ask(step)
                 case AskRanking():
                     self._append(rank(self._study, self._log, step, now_text()))
+                case AskSubsets():
+                    from autotune.analysis.subsets import nominate
+
+                    self._append(nominate(self._study, self._log, step, now_text()))
+                case AskDistilled():
+                    self._append(distil(self._study, self._log, step, now_text()))
                 case Measure():
                     self._check_stops()
                     if self._shorten():

@@ -13,7 +13,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure, NextStep, Outcome
+from autotune.analysis.subsets import nominate
+from autotune.experiment.bench import (
+    AskDistilled,
+    AskPlan,
+    AskRanking,
+    AskSampler,
+    AskSubsets,
+    Finished,
+    Measure,
+    NextStep,
+    Outcome,
+)
 from autotune.experiment.events import (
     AppliedStep,
     Doubt,
@@ -38,6 +49,7 @@ from autotune.experiment.study import (
     Url,
     Workload,
 )
+from autotune.measurement.distillation import distil
 from autotune.measurement.planning import plan_night
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
@@ -274,6 +286,10 @@ def answer(study: Study, log: list[Event], step: NextStep, bench: NumberBench) -
             )
         case AskSampler():
             return stand_in_proposal(study, log, step, at)
+        case AskSubsets():
+            return nominate(study, log, step, at)
+        case AskDistilled():
+            return distil(study, log, step, at)
         case AskRanking():
             return rank(study, log, step, at)
         case Finished():

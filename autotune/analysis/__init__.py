@@ -1,0 +1,1 @@
+"""WHAT WE LEARNED: what the samples say of each setting."""
