@@ -8,7 +8,7 @@ import pytest
 from number_bench import FakeClock, NumberBench, number_study, whole_night
 
 from autotune.experiment.events import Event, Plan, Sample, Stage, Void
-from autotune.measurement.calibration import calibration
+from autotune.measurement.calibration import aa_record, calibration
 from autotune.measurement.planning import smallest_visible_difference
 
 
@@ -75,3 +75,26 @@ def test_there_is_no_calibration_before_its_second_pair() -> None:
     assert calibration(log[: samples[3]], 1) is None
     assert calibration(log[: samples[3] + 1], 1) is not None
     assert calibration(log, 2) is None
+
+
+def test_the_record_of_many_nights_counts_stages_and_their_false_alarms_at_the_plain_95_percent() -> None:
+    several = [calibration(_calibrated(sigma=0.02, pairs=12, seed=seed), 1) for seed in range(60)]
+    known = [one for one in several if one is not None]
+    record = aa_record(known)
+    assert record.stages == 60
+    assert record.false_alarms == sum(one.false_alarm for one in known)
+    assert 0 < record.false_alarms <= 8  # nominally 3
+
+
+def test_an_empty_record_is_one_without_stages() -> None:
+    assert aa_record([]).stages == 0
+
+
+def test_white_noise_does_not_wander_and_a_slow_swing_does() -> None:
+    white = [calibration(_calibrated(sigma=0.02, pairs=10, seed=seed), 1) for seed in range(40)]
+    assert sum(one is not None and one.wanders for one in white) <= 3
+    assert abs(statistics.mean(one.autocorrelation for one in white if one is not None)) < 0.1
+    swing = calibration(_calibrated(sigma=0.002, wave=0.02, pairs=40, sample_s=60.0), 1)
+    assert swing is not None
+    assert swing.wanders
+    assert swing.autocorrelation > 0.8
