@@ -296,8 +296,12 @@ class Study(Record):
 
     @property
     def fingerprint(self) -> str:
-        """Equal exactly when every line that could change a decision or a measurement is equal."""
-        text = json.dumps(self.substance, sort_keys=True)
+        """Equal exactly when every line that could change a decision or a measurement is equal.
+
+        What stands at its default is left out, so that a line which a later autotune knows changes no older study's.
+        """
+        chosen = _without_words(self.model_dump(mode="json", exclude_defaults=True))
+        text = json.dumps(chosen, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -53,15 +53,18 @@ def old_definition() -> dict[str, Any]:
                 "duration_s": load["duration_s"],
                 "placement": new["placement"],
             }
-        elif key not in ("placement", "goals", "builds"):
+        elif key not in ("placement", "goals", "builds", "limits", "latency"):
             old[key] = value
+    for later in ("distillation_pairs",):
+        del old["budget"][later]
     return old
 
 
 def old_sample(block: int) -> tuple[str, str]:
     """The body of a stored sample and its key."""
     new = a_sample(block, requests_per_s=RATE).model_dump(mode="json")
-    del new["objective"]
+    for later in ("objective", "fixed_rate", "gates"):
+        del new[later]
     old = {
         ("measurement" if key == "measurements" else key): value["small"] if key == "measurements" else value
         for key, value in new.items()
