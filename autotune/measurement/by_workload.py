@@ -9,19 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from autotune.experiment.events import Doubt, Measurement, Sample
 from autotune.experiment.study import Goal, Study, Workload
-from autotune.measurement.intervals import Interval, trimmed_interval
+from autotune.measurement.bounds import (
+    Metric,
+    Rounds,
+    hold,
+    latency_p99_s,
+    log_figures,
+    log_ratios,
+    of_run,
+    requests_per_s,
+    server_cpu_s_per_request,
+)
+from autotune.measurement.intervals import trimmed_interval
 
 SLOWER_TAIL = 3.0
 """From this ratio of p99 to stock's on it is said: closed loops blur smaller ones."""
-
-Rounds: TypeAlias = Mapping[int, Mapping[str, Sample]]
-"""The finals' good samples: by round, then by arm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,35 +133,24 @@ def geometric_mean(study: Study, sample: Sample, metric: Callable[[Measurement],
     return math.exp(study.objective_of(figures))
 
 
-def requests_per_s(run: Measurement) -> float:
-    return run.requests_per_s
-
-
-def latency_p99_s(run: Measurement) -> float:
-    return run.latency_p99_s
-
-
-def server_cpu_s_per_request(run: Measurement) -> float:
-    return run.server_cpu_s / run.requests if run.requests else 0.0
-
-
-_METRICS: Mapping[str, Callable[[Measurement], float]] = {
-    "requests_per_s": requests_per_s,
-    "latency_p99_s": latency_p99_s,
-    "server_cpu_s_per_request": server_cpu_s_per_request,
+_METRICS: Mapping[str, Metric] = {
+    "requests_per_s": of_run(requests_per_s),
+    "latency_p99_s": of_run(latency_p99_s),
+    "server_cpu_s_per_request": of_run(server_cpu_s_per_request),
+}
+_STATES: Mapping[str, Literal["met", "missed", "not shown"]] = {
+    "within": "met",
+    "beyond": "missed",
+    "not shown": "not shown",
 }
 
 
-def _runs(workload: str, finals: Rounds, arm: str) -> dict[int, Measurement]:
-    return {
-        block: sample.measurements[workload]
-        for block, round_ in finals.items()
-        if (sample := round_.get(arm)) is not None and workload in sample.measurements
-    }
-
-
 def _arm(workload: Workload, finals: Rounds, name: str) -> WorkloadArm | None:
-    runs = list(_runs(workload.name, finals, name).values())
+    runs = [
+        sample.measurements[workload.name]
+        for round_ in finals.values()
+        if (sample := round_.get(name)) is not None and workload.name in sample.measurements
+    ]
     if not runs:
         return None
     cpu = [one for one in map(server_cpu_s_per_request, runs) if one > 0]
@@ -167,7 +164,7 @@ def _arm(workload: Workload, finals: Rounds, name: str) -> WorkloadArm | None:
 
 
 def _pair(workload: Workload, finals: Rounds, a: str, b: str) -> WorkloadPair | None:
-    values = _differences(requests_per_s, workload.name, finals, a, b)
+    values = log_ratios(of_run(requests_per_s), workload.name, finals, a, b)
     if len(values) < 2:
         return None
     found = trimmed_interval(values)
@@ -181,48 +178,18 @@ def _pair(workload: Workload, finals: Rounds, a: str, b: str) -> WorkloadPair | 
     )
 
 
-def _differences(
-    metric: Callable[[Measurement], float], workload: str, finals: Rounds, a: str, b: str
-) -> list[float]:
-    """ln(a / b), round by round, where both have a figure."""
-    first, second = _runs(workload, finals, a), _runs(workload, finals, b)
-    return [
-        math.log(metric(first[block]) / metric(second[block]))
-        for block in first
-        if block in second and metric(first[block]) > 0 and metric(second[block]) > 0
-    ]
-
-
 def _goal(goal: Goal, finals: Rounds, arm: Literal["automatic", "hand-tuned"]) -> GoalResult:
     metric = _METRICS[goal.metric]
     if goal.of_stock:
-        values = _differences(metric, goal.workload, finals, arm, "stock")
+        held = hold(log_ratios(metric, goal.workload, finals, arm, "stock"), goal.bound, goal.value)
     else:
-        figures = (metric(run) for run in _runs(goal.workload, finals, arm).values())
-        values = [math.log(figure) for figure in figures if figure > 0]
-    if len(values) < 2:
-        return GoalResult(
-            goal=goal, arm=arm, state="not shown", figure=None, low=None, high=None, n=len(values)
-        )
-    found = trimmed_interval(values)
+        held = hold(log_figures(metric, goal.workload, finals, arm), goal.bound, goal.value)
     return GoalResult(
         goal=goal,
         arm=arm,
-        state=_state(goal, found),
-        figure=math.exp(found.center),
-        low=_finite(found.low),
-        high=_finite(found.high),
-        n=found.n,
+        state=_STATES[held.state],
+        figure=held.figure,
+        low=held.low,
+        high=held.high,
+        n=held.n,
     )
-
-
-def _state(goal: Goal, found: Interval) -> Literal["met", "missed", "not shown"]:
-    bound = math.log(goal.value)
-    above, below = found.low >= bound, found.high <= bound
-    if goal.bound == "at least":
-        return "met" if above else "missed" if found.high < bound else "not shown"
-    return "met" if below else "missed" if found.low > bound else "not shown"
-
-
-def _finite(value: float) -> float | None:
-    return math.exp(value) if math.isfinite(value) else None

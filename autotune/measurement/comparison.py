@@ -11,18 +11,19 @@ import numpy as np
 
 from autotune.experiment.events import AppliedStep, Doubt, Event, Failure, Measurement, Sample, Stage
 from autotune.experiment.study import Study
+from autotune.measurement.bounds import latency_p99_s
 from autotune.measurement.by_workload import (
     GoalResult,
     WorkloadComparison,
     geometric_mean,
     goal_results,
-    latency_p99_s,
     tail_doubts,
     workload_comparisons,
 )
 from autotune.measurement.calibration import Calibration, calibration_of
 from autotune.measurement.doubts import comparison_doubts
 from autotune.measurement.intervals import Interval, trimmed_interval
+from autotune.measurement.limits import LimitResult, limit_results
 from autotune.measurement.logbook import Logbook, log_rate, read_log
 from autotune.measurement.planning import smallest_visible_difference
 from autotune.measurement.scores import UNSTABLE_FROM, UNSTABLE_TIMES
@@ -125,6 +126,8 @@ class Comparison:
     doubts: tuple[Doubt, ...]
     workloads: tuple[WorkloadComparison, ...] = ()
     goals: tuple[GoalResult, ...] = ()
+    limits: tuple[LimitResult, ...] = ()
+    """Of automatic, then of hand-tuned, in the finals."""
     purpose: Literal["tune", "baseline"] = "tune"
     all_steps: StepGain | None = None
     """The last of the steps against stock, in the series alone; `number` 0. None: no step changes anything here."""
@@ -134,6 +137,10 @@ class Comparison:
 
     def pair(self, a: str, b: str) -> PairVerdict | None:
         return next((one for one in self.pairs if (one.a, one.b) == (a, b)), None)
+
+    def violated(self, name: str) -> tuple[LimitResult, ...]:
+        """The limits that this arm violates: whatever its ratios are, it is no win."""
+        return tuple(one for one in self.limits if one.arm == name and one.verdict == "violated")
 
 
 def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Comparison:
@@ -179,6 +186,7 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         ),
         workloads=workloads,
         goals=goal_results(study, finals, names) if finals else (),
+        limits=_limits(study, finals, arms),
         all_steps=_all_steps(book, asked),
         purpose=book.begun[asked].purpose,
     )
@@ -286,6 +294,20 @@ def _pairs(
             )
         )
     return tuple(verdicts)
+
+
+def _limits(
+    study: Study, finals: dict[int, dict[str, Sample]], arms: tuple[ArmSummary, ...]
+) -> tuple[LimitResult, ...]:
+    by_name = {arm.name: arm for arm in arms}
+    return tuple(
+        result
+        for name in ("automatic", "hand-tuned")
+        if name in by_name and by_name[name].n
+        for result in limit_results(
+            study, finals, name, is_stock=by_name[name].effective == by_name["stock"].effective
+        )
+    )
 
 
 def _run_sigma(differences: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from autotune.experiment.bench import AskRanking
 from autotune.experiment.events import Event, Ranking
 from autotune.experiment.study import Study
 from autotune.measurement.intervals import trimmed_interval
+from autotune.measurement.limits import violators
 from autotune.measurement.logbook import Effective, Logbook, effective_key, read_log
 from autotune.measurement.scores import TrialScore, finalist_pairs, scores_of
 
@@ -17,12 +18,11 @@ def rank(study: Study, log: Sequence[Event], ask: AskRanking, at: str) -> Rankin
 
     finalists: at most the plan's number by shrunken score, those above stock, and at least the best one. No
     configuration twice, none that is stock, none that failed or is unstable.
-    winner: those finalists that were faster than stock in their fresh pairs, and in these alone; empty when none was,
-    and then automatic is stock.
+    winner: those finalists that were faster than stock in their fresh pairs, and in these alone, and kept the study's
+    limits there; empty when none did, and then automatic is stock.
     """
-    del study  # one objective today
     book = read_log(log)
-    order = _finalists(book, ask.night) if ask.purpose == "finalists" else _winners(book, ask.night)
+    order = _finalists(book, ask.night) if ask.purpose == "finalists" else _winners(study, book, ask.night)
     return Ranking(
         night=ask.night,
         at=at,
@@ -48,8 +48,8 @@ def _finalists(book: Logbook, night: int) -> list[tuple[int, float]]:
     return chosen
 
 
-def _winners(book: Logbook, night: int) -> list[tuple[int, float]]:
-    eligible = {one.number for one in _eligible(book, scores_of(book))}
+def _winners(study: Study, book: Logbook, night: int) -> list[tuple[int, float]]:
+    eligible = {one.number for one in _eligible(book, scores_of(book))} - violators(study, book, night).keys()
     means = [
         (number, trimmed_interval(ratios).center)
         for number, ratios in finalist_pairs(book, night).items()

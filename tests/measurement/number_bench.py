@@ -31,6 +31,7 @@ from autotune.experiment.events import (
     ErrorCounts,
     Event,
     Failure,
+    FixedRate,
     Gap,
     Measurement,
     NightBegun,
@@ -227,6 +228,24 @@ def measurement(requests_per_s: float) -> Measurement:
         errors=ErrorCounts(),
         server_cpu_s=1.0,
         client_cpu_s=1.0,
+    )
+
+
+def fixed_rate(rate_per_s: float, latency_p99_s: float) -> FixedRate:
+    """An open-loop run of 2 s that kept up, with this p99 and everything else in proportion."""
+    return FixedRate(
+        rate_per_s=rate_per_s,
+        answered=int(rate_per_s * 2),
+        answered_per_s=rate_per_s,
+        duration_s=2.0,
+        latency_mean_s=latency_p99_s / 3,
+        latency_p50_s=latency_p99_s / 4,
+        latency_p90_s=latency_p99_s / 2,
+        latency_p95_s=latency_p99_s / 1.5,
+        latency_p99_s=latency_p99_s,
+        latency_p999_s=latency_p99_s * 2,
+        latency_max_s=latency_p99_s * 3,
+        errors=ErrorCounts(),
     )
 
 
