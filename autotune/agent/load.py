@@ -8,18 +8,19 @@ import random
 import signal
 import socket
 import time
-from typing import Callable, Dict, List, Sequence, Set, Tuple
+from typing import Callable, List, Sequence, Set, Tuple
 
-from autotune.agent import counters, mounts, processes, sockets
+from autotune.agent import counters, mounts, sockets
 from autotune.agent.faults import Fault
+from autotune.agent.generator import Generator
 from autotune.agent.line import Line
 from autotune.agent.nginx import Server
 from autotune.agent.orders import Load, is_address
 from autotune.agent.places import write_text
+from autotune.agent.processes import Child
 from autotune.agent.protocol import LoadReply, Run
 from autotune.agent.wrk_report import REPORT_LUA
 
-_OUTPUT_CAP = 256 * 1024
 _LOOKS, _BETWEEN_LOOKS_S = 10, 0.005
 _ANSWER_EXTRA_S, _END_EXTRA_S = 5, 15
 # So long that a thread's place in it is its own, and short enough for every thread to read it in no time.
@@ -83,7 +84,7 @@ def run_load(
     program: str, script: str, order: Load, server: Server, line: Line, record: Callable[[int, int], None]
 ) -> LoadReply:
     """Both runs. Raises Leave when the controller goes or a signal comes; no wrk outlives that."""
-    generator = _Generator(program, script, order, line, record)
+    generator = _Wrk(program, script, order, line, record)
     workers_before = server.workers()
     warmup = generator.run(order.warmup_s, lambda _: None) if order.warmup_s else _NOT_RUN
     held: List[int] = []
@@ -121,62 +122,33 @@ def _sockets_held(pid: int, wanted: int) -> int:
     return most
 
 
-class _Generator:
+class _Wrk:
+    """wrk as this load wants it, run once to warm up and once to measure."""
+
     def __init__(
         self, program: str, script: str, order: Load, line: Line, record: Callable[[int, int], None]
     ) -> None:
         self._program = program
         self._script = script
         self._order = order
-        self._line = line
-        self._record = record
-        self._see = host_names(order, os.path.dirname(script))
+        run_dir = os.path.dirname(script)
+        self._generator = Generator(order.cpus, line, record, host_names(order, run_dir))
         self._list = ""
         if len(order.targets) > 1:
-            self._list = os.path.dirname(script) + "/requests"
+            self._list = run_dir + "/requests"
             write_text(self._list, "\n".join(request_list(order.targets, order.seed)) + "\n")
 
     def run(self, seconds: float, at_half: Callable[[int], None]) -> Run:
         """One wrk; `at_half` is handed its pid half-way. It counts in whole seconds, so a fraction is ended by SIGINT,
         on which it reports as usual.
         """
-        began = time.monotonic()
-        out_read, out_write = os.pipe()
-        error_read, error_write = os.pipe()
-        try:
-            child = processes.spawn(
-                self._argv(seconds),
-                cpus=self._order.cpus,
-                stdout=out_write,
-                stderr=error_write,
-                record=self._record,
-                prepare=self._see,
-            )
-        except BaseException:
-            os.close(out_read)
-            os.close(error_read)
-            raise
-        finally:
-            os.close(out_write)
-            os.close(error_write)
-        output = {out_read: bytearray(), error_read: bytearray()}
-        try:
-            timed_out = self._follow(child, output, began, seconds, at_half)
-        finally:
-            _end(child)
-            for handle in (out_read, error_read):
-                os.close(handle)
-        return {
-            "exit_code": child.exit_code or 0,
-            "stdout": output[out_read].decode("utf-8", "replace"),
-            "stderr": output[error_read].decode("utf-8", "replace"),
-            "wall_s": time.monotonic() - began,
-            "cpu_s": child.cpu_s,
-            "timed_out": timed_out,
-        }
+        moments: List[Tuple[float, Callable[[Child], None]]] = [(seconds / 2, lambda wrk: at_half(wrk.pid))]
+        if seconds != int(seconds):
+            moments.append((seconds, lambda wrk: wrk.signal_group(signal.SIGINT)))
+        longest_s = math.ceil(seconds) * 2 + _ANSWER_EXTRA_S + _END_EXTRA_S
+        return self._generator.run(self._argv(math.ceil(seconds)), longest_s, moments)
 
-    def _argv(self, seconds: float) -> Sequence[str]:
-        whole_s = math.ceil(seconds)
+    def _argv(self, whole_s: int) -> Sequence[str]:
         order = self._order
         return (
             self._program,
@@ -193,41 +165,3 @@ class _Generator:
             order.marker,
             *((self._list, str(order.threads)) if self._list else ()),
         )
-
-    def _follow(
-        self,
-        child: processes.Child,
-        output: Dict[int, bytearray],
-        began: float,
-        seconds: float,
-        at_half: Callable[[int], None],
-    ) -> bool:
-        """Collects what it prints until it ends; whether it had to be killed."""
-        deadline = began + math.ceil(seconds) * 2 + _ANSWER_EXTRA_S + _END_EXTRA_S
-        todo = [(began + seconds / 2, lambda: at_half(child.pid))]
-        if seconds != int(seconds):
-            todo.append((began + seconds, lambda: child.signal_group(signal.SIGINT)))
-        todo.append((deadline, lambda: child.signal_group(signal.SIGKILL)))
-        open_handles = list(output)
-        while open_handles or child.poll() is None:
-            now = time.monotonic()
-            if todo and now >= todo[0][0]:
-                todo.pop(0)[1]()
-                continue
-            wait_s = todo[0][0] - now if todo else 1.0
-            # With its pipes closed it ends any moment; SIGCHLD wakes us then, and the poll covers a missed one.
-            for handle in self._line.pause(wait_s if open_handles else min(wait_s, 0.05), open_handles):
-                data = os.read(handle, 1 << 16)
-                if not data:
-                    open_handles.remove(handle)
-                room = _OUTPUT_CAP - len(output[handle])
-                output[handle] += data[:room]
-        return not todo
-
-
-def _end(child: processes.Child) -> None:
-    """Nothing of it is left when this returns; not even when the controller has gone meanwhile."""
-    until = time.monotonic() + 5
-    while child.group_alive() and time.monotonic() < until:
-        child.signal_group(signal.SIGKILL)
-        time.sleep(0.001)

@@ -1,0 +1,106 @@
+"""A load generator as a process: started, followed while the line stays alive, and gone when its run is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Callable, Dict, List, Sequence, Tuple
+
+from autotune.agent import processes
+from autotune.agent.line import Line
+from autotune.agent.processes import Child
+from autotune.agent.protocol import Run
+
+_OUTPUT_CAP = 256 * 1024
+
+
+class Generator:
+    """Starts runs of a load generator on `cpus`; `prepare` is done in each child right before its program runs."""
+
+    def __init__(
+        self,
+        cpus: Sequence[int],
+        line: Line,
+        record: Callable[[int, int], None],
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._cpus = cpus
+        self._line = line
+        self._record = record
+        self._prepare = prepare
+
+    def run(
+        self, argv: Sequence[str], longest_s: float, moments: Sequence[Tuple[float, Callable[[Child], None]]]
+    ) -> Run:
+        """One run, killed after `longest_s`; each of `moments` is done so many seconds after its start, in their order.
+
+        Raises Leave when the controller goes or a signal comes; no generator outlives that.
+        """
+        began = time.monotonic()
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        try:
+            child = processes.spawn(
+                argv,
+                cpus=self._cpus,
+                stdout=out_write,
+                stderr=error_write,
+                record=self._record,
+                prepare=self._prepare,
+            )
+        except BaseException:
+            os.close(out_read)
+            os.close(error_read)
+            raise
+        finally:
+            os.close(out_write)
+            os.close(error_write)
+        output = {out_read: bytearray(), error_read: bytearray()}
+        todo = [(began + after_s, action) for after_s, action in moments]
+        todo.append((began + longest_s, lambda late: late.signal_group(signal.SIGKILL)))
+        try:
+            timed_out = self._follow(child, output, todo)
+        finally:
+            _end(child)
+            for handle in (out_read, error_read):
+                os.close(handle)
+        return {
+            "exit_code": child.exit_code or 0,
+            "stdout": output[out_read].decode("utf-8", "replace"),
+            "stderr": output[error_read].decode("utf-8", "replace"),
+            "wall_s": time.monotonic() - began,
+            "cpu_s": child.cpu_s,
+            "timed_out": timed_out,
+        }
+
+    def _follow(
+        self,
+        child: Child,
+        output: Dict[int, bytearray],
+        todo: List[Tuple[float, Callable[[Child], None]]],
+    ) -> bool:
+        """Collects what it prints until it ends; whether it had to be killed."""
+        open_handles = list(output)
+        while open_handles or child.poll() is None:
+            now = time.monotonic()
+            if todo and now >= todo[0][0]:
+                todo.pop(0)[1](child)
+                continue
+            wait_s = todo[0][0] - now if todo else 1.0
+            # With its pipes closed it ends any moment; SIGCHLD wakes us then, and the poll covers a missed one.
+            for handle in self._line.pause(wait_s if open_handles else min(wait_s, 0.05), open_handles):
+                data = os.read(handle, 1 << 16)
+                if not data:
+                    open_handles.remove(handle)
+                room = _OUTPUT_CAP - len(output[handle])
+                output[handle] += data[:room]
+        return not todo
+
+
+def _end(child: Child) -> None:
+    """Nothing of it is left when this returns; not even when the controller has gone meanwhile."""
+    until = time.monotonic() + 5
+    while child.group_alive() and time.monotonic() < until:
+        child.signal_group(signal.SIGKILL)
+        time.sleep(0.001)
