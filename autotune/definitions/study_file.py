@@ -38,13 +38,23 @@
     of = "stock"                             # left out: the figure itself
     source = "..."                           # who says so
 
+    [[limit]]                                # what a configuration must keep: one that violates it can't win
+    metric = "latency_p99_s"                 # p50, p95, p99, p999 or max; "errors", "requests_per_s", "cpu_busy" (0 to 1),
+    at_most = 1.0                            #   "server_cpu_s_per_request", "power_w"; at_least for requests_per_s alone
+    of = "stock"                             # left out: in the figure's own unit
+    workload = "static 1 KB"                 # left out: each workload
+
+    [latency]                                # latency is measured, in the finals, at a rate of its own for every arm alike:
+    share = 0.75                             # this share of what stock serves at most; 0: not at all
+    duration = "2s"                          # left out: as long as the workload's run
+
     [builds]                                 # where other builds of nginx come from
     source = "apt"                           # or a tarball's path, or its https URL with sha256
     [build.lean]                             # a recipe beside the built-in ones
     cflags = ["-O3"]                         # likewise ldflags, configure (arguments to add), without (to take away)
 
     [objective]
-    metric = "requests_per_s"
+    metric = "requests_per_s"                # or "requests_per_server_cpu_s", where the line or the load is the limit
 
     [budget]
     calibration_pairs = 12                   # pairs of stock against stock
@@ -52,6 +62,7 @@
     reference_every = 4                      # stock again after so many candidates
     finalists = 4                            # candidates that are measured again,
     finalist_pairs = 2                       # in so many pairs against stock
+    distillation_pairs = 12                  # pairs of the winner against itself pared down; 0: it is shipped as it was found
     finals_rounds = 24                       # rounds of stock, hand-tuned, automatic: a multiple of 3, at least 12
     series_rounds = 6                        # rounds of the hand-tuned steps
     hours = 8                                # when `--until` and `--hours` say nothing
@@ -67,6 +78,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+from autotune.definitions.aims import read_goals, read_latency, read_limits, read_objective
 from autotune.definitions.build_tables import read_builds
 from autotune.definitions.document import read_document
 from autotune.definitions.mistakes import Mistakes
@@ -77,13 +89,12 @@ from autotune.definitions.server_table import read_managed
 from autotune.definitions.shipped import find_definition
 from autotune.definitions.space_file import read_space
 from autotune.definitions.table import Table
-from autotune.definitions.workload_tables import read_goals, read_workloads
+from autotune.definitions.workload_tables import read_workloads
 from autotune.errors import DefinitionError
 from autotune.experiment.study import (
     Budget,
     HandTunedSequence,
     ManagedNginx,
-    Objective,
     OwnNginx,
     Placement,
     Study,
@@ -97,7 +108,7 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A
 
 _KEYS = (
     "name", "title", "board", "space", "hand_tuned", "seed", "accept_noise", "stock", "change_service", "placement",
-    "server", "workload", "objective", "budget", "goal", "builds", "build",
+    "server", "workload", "objective", "budget", "limit", "latency", "goal", "builds", "build",
 )  # fmt: skip
 
 Definition = TypeVar("Definition", SearchSpace, HandTunedSequence)
@@ -127,9 +138,11 @@ def read_study(path: Path) -> Study:
     server = _server(top.table("server", needs="with at least one [[server.file]]"))
     workloads = read_workloads(top, server)
     goals = read_goals(top, workloads)
+    latency = read_latency(top.table("latency"))
+    limits = read_limits(top, workloads, latency)
     builds = read_builds(top)
     placement = Placement(top.word("placement", tuple(Placement), default=Placement.PINNED))
-    objective = _objective(top.table("objective"))
+    objective = read_objective(top.table("objective"))
     budget = _budget(top.table("budget"))
     space = _named(top, "space", path, read_space)
     hand_tuned = _named(top, "hand_tuned", path, read_sequence)
@@ -153,6 +166,8 @@ def read_study(path: Path) -> Study:
         stock_overrides=CAPSTONE_STOCK if stock == "capstone" else Configuration(),
         change_service=change_service,
         goals=goals,
+        limits=limits,
+        latency=latency,
         builds=builds,
     )
 
@@ -180,17 +195,11 @@ def _server(table: Table) -> ManagedNginx | OwnNginx:
     return read_managed(table)
 
 
-def _objective(table: Table) -> Objective:
-    table.only("metric")
-    table.word("metric", ("requests_per_s",), default="requests_per_s")
-    return Objective()
-
-
 def _budget(table: Table) -> Budget:
     usual = Budget()
     table.only(
         "calibration_pairs", "candidates", "reference_every", "finalists", "finalist_pairs",
-        "finals_rounds", "series_rounds", "hours", "lease",
+        "distillation_pairs", "finals_rounds", "series_rounds", "hours", "lease",
     )  # fmt: skip
     finals_rounds = table.whole("finals_rounds", 12, 300, default=usual.finals_rounds)
     if finals_rounds % 3:
@@ -202,6 +211,7 @@ def _budget(table: Table) -> Budget:
         reference_every=table.whole("reference_every", 2, 50, default=usual.reference_every),
         finalists=table.whole("finalists", 1, 20, default=usual.finalists),
         finalist_pairs=table.whole("finalist_pairs", 1, 50, default=usual.finalist_pairs),
+        distillation_pairs=table.whole("distillation_pairs", 0, 200, default=usual.distillation_pairs),
         finals_rounds=finals_rounds,
         series_rounds=table.whole("series_rounds", 0, 100, default=usual.series_rounds),
         hours=table.number("hours", 0.05, 168, default=8) if table.has("hours") else None,

@@ -1,16 +1,16 @@
-"""Reads what is loaded and what is hoped for: [workload] or [[workload]], and [[goal]]."""
+"""Reads what is loaded: [workload] or [[workload]]."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
 from autotune.definitions.access_log import BASE, BASE_ACCEPTED, MOST, LogUnfit, urls_from_log
 from autotune.definitions.server_table import URL_PATH, URL_PATH_ACCEPTED
-from autotune.definitions.table import MISSING, Table
-from autotune.experiment.study import Goal, ManagedNginx, OwnNginx, Url, Workload, workload_mistake
+from autotune.definitions.table import Table
+from autotune.experiment.study import ManagedNginx, OwnNginx, Url, Workload, workload_mistake
 
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _LABEL_ACCEPTED: Final = "up to 64 letters, digits, spaces, dots, dashes and underscores"
@@ -27,7 +27,6 @@ _MOST_THREADS: Final = 64
 _LEAST_WEIGHT, _LARGEST_WEIGHT = 0.001, 1_000.0
 _NEEDS: Final = "with name, path, connections and threads"
 _NEEDS_URL: Final = "with path (or url, on your own nginx)"
-_METRICS: Final = ("requests_per_s", "latency_p99_s", "server_cpu_s_per_request")
 
 
 def read_workloads(top: Table, server: ManagedNginx | OwnNginx) -> tuple[Workload, ...]:
@@ -174,49 +173,3 @@ def _port_is_sound(url: str) -> bool:
         return urlsplit(url).port != 0
     except ValueError:
         return False
-
-
-def read_goals(top: Table, workloads: tuple[Workload, ...]) -> tuple[Goal, ...]:
-    """The figures the study is held against; what is wrong is noted."""
-    names = tuple(dict.fromkeys(one.name for one in workloads if one.name))
-    return tuple(_goal(one, names) for one in top.tables("goal"))
-
-
-def _goal(table: Table, names: tuple[str, ...]) -> Goal:
-    table.only("workload", "metric", "at_least", "at_most", "of", "source")
-    metric = table.word("metric", _METRICS)
-    of_stock = table.has("of") and table.word("of", ("stock",)) == "stock"
-    bound: Literal["at least", "at most"] = "at most" if table.has("at_most") else "at least"
-    key = "at_most" if bound == "at most" else "at_least"
-    if table.has("at_most") and table.has("at_least"):
-        table.refuse("at_least", "stands beside at_most", "one of the two")
-    elif not table.has(key):
-        table.refuse(key, MISSING, "at_least or at_most, with a number")
-    low, high = (0.01, 100.0) if of_stock else (1e-9, 1e9)
-    workload = table.text("workload", accepted=_one_of(names), default=names[0] if len(names) == 1 else None)
-    if workload and names and workload not in names:
-        table.refuse(
-            "workload", f"no workload has this name{table.suggestion(workload, names)}", _one_of(names)
-        )
-    return Goal(
-        workload=workload,
-        metric=_metric(metric),
-        bound=bound,
-        value=table.number(key, low, high, default=1.0),
-        of_stock=of_stock,
-        source=table.text("source", default=""),
-    )
-
-
-def _metric(word: str) -> Literal["requests_per_s", "latency_p99_s", "server_cpu_s_per_request"]:
-    match word:
-        case "latency_p99_s":
-            return "latency_p99_s"
-        case "server_cpu_s_per_request":
-            return "server_cpu_s_per_request"
-        case _:
-            return "requests_per_s"
-
-
-def _one_of(names: tuple[str, ...]) -> str:
-    return "one of " + ", ".join(f'"{name}"' for name in names) if names else "the name of a workload"

@@ -126,6 +126,13 @@ def test_a_shipped_study_survives_the_database(path: Path) -> None:
     assert study.name == path.stem
 
 
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_shipped_night_lets_nothing_win_that_makes_people_wait(path: Path) -> None:
+    study = read_study(path)
+    limited = [(limit.workload, limit.metric, limit.of_stock) for limit in study.limits]
+    assert limited == ([] if study.name == "quickstart" else [("", "latency_p99_s", True)])
+
+
 @pytest.mark.parametrize("name", ["rock5b-static-1k", "rock5b-static-100k", "rock5b-mixed"])
 def test_the_texts_figures_are_goals_of_the_boards_own_studies(name: str) -> None:
     study = read_study(shipped_dir("studies") / f"{name}.toml")

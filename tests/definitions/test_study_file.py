@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from autotune.definitions.study_file import CAPSTONE_STOCK, read_study
 from autotune.errors import DefinitionError
-from autotune.experiment.study import Budget, ManagedNginx, Placement, Study
+from autotune.experiment.study import (
+    Budget,
+    LatencyCheck,
+    Limit,
+    ManagedNginx,
+    Objective,
+    Placement,
+    Study,
+)
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 
@@ -28,12 +37,13 @@ connections = 32
 threads = 2
 [budget]
 {budget}
+{rest}
 """
 
 
-def study_of(tmp_path: Path, *, top: str = "", budget: str = "") -> Study:
+def study_of(tmp_path: Path, *, top: str = "", budget: str = "", rest: str = "") -> Study:
     path = tmp_path / "least.toml"
-    path.write_text(LEAST.format(top=top, budget=budget), encoding="utf-8")
+    path.write_text(LEAST.format(top=top, budget=budget, rest=rest), encoding="utf-8")
     return read_study(path)
 
 
@@ -77,6 +87,7 @@ def test_the_title_does_not_count_but_the_seed_does(tmp_path: Path) -> None:
         ("reference_every", 2, 50, 1),
         ("finalists", 1, 20, 1),
         ("finalist_pairs", 1, 50, 1),
+        ("distillation_pairs", 0, 200, 1),
         ("finals_rounds", 12, 300, 3),
         ("series_rounds", 0, 100, 1),
     ],
@@ -96,3 +107,48 @@ def test_the_budget_has_the_limits_of_its_record(
 def test_durations_of_the_budget(tmp_path: Path) -> None:
     budget = study_of(tmp_path, budget='hours = 7.5\nlease = "2m"').budget
     assert (budget.hours, budget.lease_s) == (7.5, 120)
+
+
+def test_limits_of_every_kind(tmp_path: Path) -> None:
+    study = study_of(
+        tmp_path,
+        rest="""
+[[limit]]
+metric = "latency_p99_s"
+at_most = 1.0
+of = "stock"
+[[limit]]
+metric = "errors"
+at_most = 0
+workload = "static"
+[[limit]]
+metric = "cpu_busy"
+at_most = 0.9
+[[limit]]
+metric = "requests_per_s"
+at_least = 2000
+""",
+    )
+    assert study.limits == (
+        Limit(metric="latency_p99_s", bound="at most", value=1.0, of_stock=True),
+        Limit(workload="static", metric="errors", bound="at most", value=0),
+        Limit(metric="cpu_busy", bound="at most", value=0.9),
+        Limit(metric="requests_per_s", bound="at least", value=2000),
+    )
+
+
+def test_what_is_maximised_and_how_latency_is_looked_at(tmp_path: Path) -> None:
+    plain = study_of(tmp_path)
+    assert (plain.objective, plain.latency, plain.limits) == (Objective(), LatencyCheck(), ())
+    rest = '[objective]\nmetric = "requests_per_server_cpu_s"\n[latency]\nshare = 0.5\nduration = "10s"\n'
+    study = study_of(tmp_path, rest=rest)
+    assert study.objective.metric == "requests_per_server_cpu_s"
+    assert study.latency == LatencyCheck(share=0.5, duration_s=10)
+    assert study_of(tmp_path, rest="[latency]\nshare = 0\n").latency.share == 0
+
+
+@pytest.mark.parametrize("metric", get_args(Limit.model_fields["metric"].annotation))
+def test_a_limit_may_be_on_any_figure_that_the_record_knows(tmp_path: Path, metric: str) -> None:
+    key = "at_least" if metric == "requests_per_s" else "at_most"
+    (limit,) = study_of(tmp_path, rest=f'[[limit]]\nmetric = "{metric}"\n{key} = 1\n').limits
+    assert (limit.metric, limit.value) == (metric, 1)
