@@ -11,7 +11,8 @@ from autotune.board.records import Reading
 from autotune.errors import BoardUnfit, UsageError
 from autotune.experiment.study import Study
 from autotune.report.baseline_page import Baseline, BaselineRun, baseline_markdown
-from autotune.runner.live_bench import InForce, LiveBench, NotInForce, now_text
+from autotune.runner.clocks import now_text
+from autotune.runner.live_bench import InForce, LiveBench, NotInForce
 from autotune.runner.preflight import needs, require
 from autotune.runner.session import Held, settings_of
 from autotune.space.configuration import Configuration

@@ -11,8 +11,9 @@ from autotune.board.placement import place, placement_doubts
 from autotune.board.records import BoardStatus
 from autotune.errors import BoardUnfit
 from autotune.experiment.study import OwnNginx, Study
+from autotune.runner.beginning import left_out_of
 from autotune.runner.own_live import doubts_of, live_answers
-from autotune.runner.preflight import Need, describe, needs, service_changers, without_choice
+from autotune.runner.preflight import Need, describe, needs
 from autotune.runner.session import kept_text, read_board, settings_of
 from autotune.space.setting import Setting
 
@@ -51,8 +52,7 @@ def examine(study: Study) -> Examination:
             *_of_placement(connection, study),
         )
         board = _board(connection, study)
-    offered = study.space.offering(discovery.choices)
-    left_out = {**service_changers(study), **without_choice(offered), **discovery.missing}
+    left_out = left_out_of(study, discovery.choices, discovery.missing)
     return Examination(
         board=board,
         parameters=tuple(_state(setting, discovery, left_out) for setting in settings_of(study)),

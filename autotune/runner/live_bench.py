@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Literal
 
 from autotune.actuators.switching import Effective, SwitchPlan, effects_of, plan_switch
@@ -16,16 +15,12 @@ from autotune.experiment.events import Doubt, Failure, Measurement, Sample
 from autotune.experiment.study import Url, Workload
 from autotune.load.gates import Answer, Judged, judge
 from autotune.load.wrk import load_order, new_marker, raw_text
+from autotune.runner.clocks import now_text
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
 
 _OK = 200
 FailureStage = Literal["plan", "write", "read-back", "nginx", "canary", "warm-up", "load", "gate", "agent"]
-
-
-def now_text() -> str:
-    """The time as events carry it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

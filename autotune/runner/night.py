@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-from autotune.board.connection import connect
 from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageAway, StorageError
 from autotune.experiment.bench import (
     AskDistilled,
@@ -38,8 +37,9 @@ from autotune.measurement.planning import plan_night, shortened
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
 from autotune.measurement.search_stage import GAP_S
-from autotune.runner.builds import prepare_builds
-from autotune.runner.live_bench import LiveBench, now_text
+from autotune.runner.assembly import board_for
+from autotune.runner.beginning import require_candidates
+from autotune.runner.night_board import Beginning, Hold, StockChanged
 from autotune.runner.nights import (
     NightResult,
     Purpose,
@@ -51,17 +51,9 @@ from autotune.runner.nights import (
     seconds_of,
     torn_block,
 )
-from autotune.runner.notices import Said, Watcher
-from autotune.runner.preflight import (
-    begin_night,
-    needs,
-    require,
-    require_candidates,
-    self_test,
-    stock_changes,
-)
+from autotune.runner.notices import Progress, Said, Watcher
 from autotune.runner.progress import progress_of
-from autotune.runner.session import GUARDIAN_PATIENCE_S, Held
+from autotune.runner.session import GUARDIAN_PATIENCE_S
 from autotune.runner.sittings import sit_down
 from autotune.runner.stopping import StopRequest
 from autotune.search.mirror import write_mirror
@@ -115,10 +107,6 @@ class _Stopped(Exception):
     """The night is asked to end here: `autotune stop`, or the deadline."""
 
 
-class _StockChanged(Exception):
-    """The board's stock is no longer what this night began with."""
-
-
 class NightShift:
     """One sitting. Its only memory is the log; what it holds beside it can be lost at any moment."""
 
@@ -140,14 +128,16 @@ class NightShift:
         self._log: list[Event] = store.log(study.name)
         begun = last(self._log, NightBegun)
         self._purpose: Purpose = wishes.purpose or (begun.purpose if begun is not None else "tune")
-        self._self_test_doubt: Doubt | None = None
-        self._held: Held | None = None
+        self._board = board_for(study, self._log)
+        self._clock = self._board.clock
+        self._evening_doubts: tuple[Doubt, ...] = ()
+        self._hold: Hold | None = None
 
     def run(self, *, new_night: bool) -> NightResult:
         begun = open_night(self._log)
         if begun is not None and begun.purpose != self._purpose:
             reason = f"a {self._purpose} night was asked for instead"
-            self._append(NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=reason))
+            self._append(NightEnded(night=begun.night, at=self._clock.at, outcome="abandoned", reason=reason))
             begun = None
         if begun is not None:
             self._resume(begun)
@@ -159,28 +149,28 @@ class NightShift:
             and self._deadline_s is None
             and self._study.budget.hours is not None
         ):
-            self._deadline_s = time.time() + 3600 * self._study.budget.hours
+            self._deadline_s = self._clock.now_s + 3600 * self._study.budget.hours
         if open_night(self._log) is None:
-            self._say("info", "self-test: does the board restore itself when its agent dies?")
-            self._self_test_doubt = self_test(self._study)
-            with connect(self._study.board) as connection:
-                prepare_builds(connection, self._study, lambda text: self._say("info", text))
+            self._evening_doubts = self._board.prepare(lambda text: self._say("info", text))
         return self._sit()
 
     def _resume(self, begun: NightBegun) -> None:
         """Closes a night that is too old, or notes how long nothing was measured."""
-        away_s = time.time() - seconds_of(self._log[-1].at)
+        away_s = self._clock.now_s - seconds_of(self._log[-1].at)
         if away_s > NEW_NIGHT_AFTER_S:
             reason = f"nothing was measured for {away_s / 3600:.1f} hours; a new night begins"
-            self._append(NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=reason))
+            self._append(NightEnded(night=begun.night, at=self._clock.at, outcome="abandoned", reason=reason))
             return
         if (
             self._deadline_s is None
             and begun.deadline is not None
-            and seconds_of(begun.deadline) > time.time()
+            and seconds_of(begun.deadline) > self._clock.now_s
         ):
             self._deadline_s = seconds_of(begun.deadline)
-        self._append(Gap(night=begun.night, at=now_text(), seconds=max(0.0, away_s), reason="resumed"))
+        if away_s != 0:  # a clock that stands while nobody measures: the board is as it was left
+            self._append(
+                Gap(night=begun.night, at=self._clock.at, seconds=max(0.0, away_s), reason="resumed")
+            )
         if away_s > GAP_S:
             self._void_torn_block(away_s)
         self._cap_candidates(begun.night)
@@ -189,32 +179,34 @@ class NightShift:
         """What was measured of an unfinished pair or round no longer stands beside what is still to come of it."""
         reason = f"the rest of its round was to be measured {away_s / 60:.0f} minutes later"
         for key in torn_block(self._study, self._log):
-            self._append(Void(key=key, at=now_text(), reason=reason))
+            self._append(Void(key=key, at=self._clock.at, reason=reason))
 
     def _cap_candidates(self, night: int) -> None:
         """`--trials` holds for the night that goes on, too."""
         plan = last(self._log, Plan)
         if self._trials is None or plan is None or plan.night != night or plan.candidates <= self._trials:
             return
-        capped = {"candidates": self._trials, "at": now_text(), "reason": f"--trials {self._trials}"}
+        capped = {"candidates": self._trials, "at": self._clock.at, "reason": f"--trials {self._trials}"}
         self._append(plan.model_copy(update=capped))
 
     def _sit(self) -> NightResult:
         lost = 0
         while True:
             measured = len(self._log)
-            held = self._take(lost)
+            hold = self._take(lost)
             outcome: NightResult | None = None
             restored: tuple[str, ...] = ()
             try:
-                outcome = self._measure_on(held)
+                outcome = self._measure_on(hold)
             except _Stopped as stopped:
                 outcome = self._result("stopped", str(stopped))
-            except _StockChanged as changed:
+            except StockChanged as changed:
                 begun = open_night(self._log)
                 if begun is not None:
                     self._append(
-                        NightEnded(night=begun.night, at=now_text(), outcome="abandoned", reason=str(changed))
+                        NightEnded(
+                            night=begun.night, at=self._clock.at, outcome="abandoned", reason=str(changed)
+                        )
                     )
                 self._say("warning", f"the board's stock has changed, a new night begins: {changed}")
             except BoardUnreachable as gone:
@@ -225,10 +217,10 @@ class NightShift:
                     raise
                 self._say("warning", f"the line to the board is gone ({gone.message}); trying again")
                 if (begun := open_night(self._log)) is not None:
-                    self._append(Gap(night=begun.night, at=now_text(), seconds=0.0, reason=gone.message))
+                    self._append(Gap(night=begun.night, at=self._clock.at, seconds=0.0, reason=gone.message))
             finally:
                 self._stop.restoring()
-                restored = held.give_back().restored
+                restored = hold.give_back()
             if outcome is not None:
                 self._mirror()
                 return NightResult(
@@ -237,13 +229,13 @@ class NightShift:
             self._stop.raise_if_asked()
             self._stop.working()
 
-    def _take(self, lost: int) -> Held:
+    def _take(self, lost: int) -> Hold:
         """The board, held. After a lost line it may take a moment until it is to be had again."""
         until = time.monotonic() + (GUARDIAN_PATIENCE_S if lost else 0.0)
         begun = open_night(self._log)
         while True:
             try:
-                held = Held.take(self._study, begun.night if begun else night_count(self._log) + 1)
+                hold = self._board.take(begun.night if begun else night_count(self._log) + 1)
             except NotPermitted:
                 raise
             except (
@@ -253,20 +245,21 @@ class NightShift:
                     raise
                 time.sleep(0.1)
                 continue
-            for left in held.begun.undone:
+            for left in hold.undone:
                 self._say("warning", f"put back what a dead tuner had left: {left}")
-            return held
+            return hold
 
-    def _measure_on(self, held: Held) -> NightResult:
-        self._held = held
-        bench = LiveBench(held)
-        self._begin_or_go_on(held, bench)
+    def _measure_on(self, hold: Hold) -> NightResult:
+        self._hold = hold
+        self._begin_or_go_on(hold)
         while True:
             step = next_step(self._study, self._log)
             match step:
                 case Finished():
                     self._append(
-                        NightEnded(night=step.night, at=now_text(), outcome=step.outcome, reason=step.reason)
+                        NightEnded(
+                            night=step.night, at=self._clock.at, outcome=step.outcome, reason=step.reason
+                        )
                     )
                     return self._result(step.outcome, step.reason)
                 case AskPlan():
@@ -274,37 +267,34 @@ class NightShift:
                 case AskSampler():
                     self._ask(step)
                 case AskRanking():
-                    self._append(rank(self._study, self._log, step, now_text()))
+                    self._append(rank(self._study, self._log, step, self._clock.at))
                 case AskSubsets():
                     from autotune.analysis.subsets import nominate
 
-                    self._append(nominate(self._study, self._log, step, now_text()))
+                    self._append(nominate(self._study, self._log, step, self._clock.at))
                 case AskDistilled():
-                    self._append(distil(self._study, self._log, step, now_text()))
+                    self._append(distil(self._study, self._log, step, self._clock.at))
                 case Measure():
                     self._check_stops()
                     if self._shorten():
                         continue
-                    self._pause(held, step)
-                    self._measure(bench, step)
+                    self._pause(hold, step)
+                    self._measure(hold, step)
 
-    def _begin_or_go_on(self, held: Held, bench: LiveBench) -> None:
+    def _begin_or_go_on(self, hold: Hold) -> None:
         begun = open_night(self._log)
         if begun is not None:
-            if changes := stock_changes(begun, held):
-                raise _StockChanged(changes)
-            bench.learn_truth()
+            hold.go_on(begun)
             return
-        doubts = require(needs(held.connection, self._study))
-        bench.learn_truth()
-        if self._self_test_doubt is not None:
-            doubts = (*doubts, self._self_test_doubt)
-        deadline = None if self._deadline_s is None else _text(self._deadline_s)
-        first = next((event for event in self._log if isinstance(event, NightBegun)), None)
-        night = begin_night(
-            held, night=night_count(self._log) + 1, first=first, deadline=deadline, doubts=doubts
+        night = hold.begin(
+            Beginning(
+                night=night_count(self._log) + 1,
+                purpose=self._purpose,
+                first=next((event for event in self._log if isinstance(event, NightBegun)), None),
+                deadline=None if self._deadline_s is None else _text(self._deadline_s),
+                doubts=self._evening_doubts,
+            )
         )
-        night = night.model_copy(update={"purpose": self._purpose})
         if self._purpose == "tune":
             require_candidates(self._study, self._log, night)
         self._append(night)
@@ -318,8 +308,8 @@ class NightShift:
         plan = plan_night(
             self._study,
             self._log,
-            at=now_text(),
-            now_s=time.time(),
+            at=self._clock.at,
+            now_s=self._clock.now_s,
             deadline_s=self._deadline_s,
             sample_s=self._sample_s(),
             trials=self._trials,
@@ -332,7 +322,7 @@ class NightShift:
         if self._deadline_s is None:
             return False
         plan = shortened(
-            self._study, self._log, at=now_text(), now_s=time.time(), deadline_s=self._deadline_s
+            self._study, self._log, at=self._clock.at, now_s=self._clock.now_s, deadline_s=self._deadline_s
         )
         if plan is None:
             return False
@@ -341,27 +331,29 @@ class NightShift:
         return True
 
     def _ask(self, ask: AskSampler) -> None:
-        began = time.monotonic()
-        proposal = propose(self._study, self._log, ask, at=now_text())
-        self._append(proposal.model_copy(update={"ask_s": round(time.monotonic() - began, 4)}))
+        began_s = self._clock.now_s
+        proposal = propose(self._study, self._log, ask, at=self._clock.at)
+        ask_s = max(0.0, self._clock.now_s - began_s)
+        self._append(proposal.model_copy(update={"ask_s": round(ask_s, 4)}))
 
-    def _pause(self, held: Held, order: Measure) -> None:
-        until = time.monotonic() + PAUSES_S[min(order.key.attempt, len(PAUSES_S) - 1)]
-        while (left_s := until - time.monotonic()) > 0:
-            time.sleep(min(left_s, 1.0))
-            held.connection.keepalive()
+    def _pause(self, hold: Hold, order: Measure) -> None:
+        left_s = PAUSES_S[min(order.key.attempt, len(PAUSES_S) - 1)]
+        while left_s > 0:
+            self._clock.advance(min(left_s, 1.0))
+            left_s -= 1.0
+            hold.keepalive()
             self._check_stops()
 
-    def _measure(self, bench: LiveBench, order: Measure) -> None:
+    def _measure(self, hold: Hold, order: Measure) -> None:
         self._patiently(lambda: self._store.beat(self._study.name))
-        outcome = bench.measure(order)
+        outcome = hold.measure(order)
         self._append(outcome.event, raw=outcome.raw)
 
     def _check_stops(self) -> None:
         self._stop.raise_if_asked()
         if self._patiently(lambda: self._store.stop_requested(self._study.name)):
             raise _Stopped("asked by `autotune stop`")
-        if self._deadline_s is not None and time.time() + self._sample_s() > self._deadline_s:
+        if self._deadline_s is not None and self._clock.now_s + self._sample_s() > self._deadline_s:
             raise _Stopped("the deadline")
 
     def _sample_s(self) -> float:
@@ -376,7 +368,11 @@ class NightShift:
         if isinstance(event, Failure):
             self._say("warning", f"{event.arm.text}: {event.stage}: {event.reason}")
         if isinstance(event, (Sample, Failure, Proposal)):
-            self._watch(progress_of(self._study, self._log, self._deadline_s, self._sample_s()))
+            self._watch(self._progress())
+
+    def _progress(self) -> Progress:
+        left_s = None if self._deadline_s is None else max(0.0, self._deadline_s - self._clock.now_s)
+        return progress_of(self._study, self._log, left_s, self._sample_s())
 
     def _patiently(self, ask: Callable[[], _T]) -> _T:
         """What the store says, when it is only away for a while. Asking it twice changes nothing."""
@@ -390,9 +386,9 @@ class NightShift:
                 self._say("warning", f"{away.message}; trying again")
             time.sleep(1.0)
             self._stop.raise_if_asked()
-            if self._held is not None:
+            if self._hold is not None:
                 with contextlib.suppress(BoardUnreachable):  # noticed by whoever asks it something next
-                    self._held.connection.keepalive()
+                    self._hold.keepalive()
 
     def _mirror(self) -> None:
         """Optuna's own tables follow; the night never reads them, so nothing here may end it."""

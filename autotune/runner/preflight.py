@@ -5,30 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
-from autotune.board.placement import placement_doubts
 from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
-from autotune.experiment.bench import AskSampler
-from autotune.experiment.events import Doubt, Event, NightBegun
+from autotune.experiment.events import Doubt, NightBegun
 from autotune.experiment.study import ManagedNginx, Study
-from autotune.runner import own_live
-from autotune.runner.live_bench import now_text
-from autotune.runner.sequence import apply_sequence
 from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, after_a_lost_line, refuse_kept, restore
-from autotune.space.configuration import Configuration
-from autotune.space.search_space import Dropped, SearchSpace
-from autotune.space.setting import Kind
-from autotune.space.value import value_text
 
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
 _LOG_BYTES_PER_S = 20_000_000
-# The trials before it are stock and hand-tuned, which nobody has to find.
-_FIRST_FREE_TRIAL = 2
 # Any of these may be one higher for a second without anyone noticing.
 _HARMLESS = (
     "net.ipv4.tcp_fin_timeout",
@@ -193,72 +182,6 @@ def _one_higher(connection: Connection) -> tuple[str, int] | None:
     return None
 
 
-def begin_night(
-    held: Held, *, night: int, first: NightBegun | None, deadline: str | None, doubts: Sequence[Doubt]
-) -> NightBegun:
-    """All of the board that the night's decisions need. `first` is the study's first night, whose space is frozen.
-
-    Writes every usable kernel key back with its own value. Raises BoardUnfit when the frozen space isn't to be had.
-    """
-    study, stock = held.study, dict(held.discovery.stock)
-    unwritable = _unwritable(held)
-    missing = {**held.discovery.missing, **unwritable}
-    offered = study.space.offering(held.discovery.choices)
-    left_out = {**service_changers(study), **without_choice(offered), **missing}
-    stock = {id_: value for id_, value in stock.items() if id_ not in missing}
-    space = offered.without(left_out)
-    if first is not None:
-        _require_same_space(first, space.ids, left_out)
-    if not space.parameters:
-        raise BoardUnfit(
-            "nothing of this space can be tuned here", hint="see why: `autotune doctor STUDY.toml`"
-        )
-    steps = apply_sequence(
-        study.hand_tuned,
-        stock=stock,
-        refusal=lambda id_, value: unwritable.get(id_) or held.discovery.value_reason(id_, value),
-        facts=held.facts,
-    )
-    hand_tuned = steps[-1].configuration if steps else Configuration()
-    facts = held.connection.facts
-    return NightBegun(
-        night=night,
-        at=now_text(),
-        deadline=deadline,
-        stock=stock,
-        facts=dict(held.facts),
-        space_ids=space.ids,
-        offered={id_: words for id_, words in held.discovery.choices.items() if id_ in space.ids},
-        dropped=tuple(Dropped(id=id_, reason=reason) for id_, reason in sorted(left_out.items())),
-        steps=steps,
-        hand_tuned=hand_tuned,
-        hand_tuned_outside=space.reasons_outside(hand_tuned, stock, held.facts),
-        board=describe(facts),
-        doubts=(*doubts, *placement_doubts(facts, study.placement), *own_live.doubts_of(study, held.live)),
-    )
-
-
-def require_candidates(study: Study, log: Sequence[Event], night: NightBegun) -> None:
-    """Raises DefinitionError when the rules leave nothing but stock to try: said now, not after the calibration.
-
-    `night` is about to begin: what this board lacks is already out of its space.
-    """
-    from autotune.search.searcher import propose
-
-    propose(study, [*log, night], AskSampler(night=night.night, number=_FIRST_FREE_TRIAL), at=night.at)
-
-
-def service_changers(study: Study) -> dict[str, str]:
-    """Parameters that would win by serving something else, with the reason why they are left out."""
-    if study.change_service:
-        return {}
-    return {
-        one.id: "changes what is served, and the study does not say change_service = true"
-        for one in study.space.parameters
-        if one.setting.changes_service
-    }
-
-
 def describe(facts: BoardFacts) -> dict[str, str]:
     """The board in a few words, kept with the night."""
     return {
@@ -283,36 +206,6 @@ def stock_changes(begun: NightBegun, held: Held) -> str:
         if now.get(id_) != value
     ]
     return "; ".join(changed)
-
-
-def without_choice(space: SearchSpace) -> dict[str, str]:
-    """Parameters of which this board offers one word at most, with the reason why they are left out."""
-    return {
-        one.id: f"this board offers only {value_text(one.values[0]) if one.values else 'other words'}"
-        for one in space.parameters
-        if one.setting.kind is Kind.CHOICE and len(one.values) < 2
-    }
-
-
-def _unwritable(held: Held) -> dict[str, str]:
-    """Keys that don't come back as they were when their own value is written."""
-    by_path: Mapping[str, str] = held.discovery.kernel_paths
-    effects = held.connection.check(tuple(by_path))
-    return {
-        by_path[effect.path]: f"its own value can't be written back: {effect.error or effect.effective}"
-        for effect in effects
-        if effect.error or effect.effective != effect.requested
-    }
-
-
-def _require_same_space(first: NightBegun, ids: Sequence[str], left_out: Mapping[str, str]) -> None:
-    gone = [id_ for id_ in first.space_ids if id_ not in ids]
-    if gone:
-        text = "; ".join(f"{id_}: {left_out.get(id_, 'not offered any more')}" for id_ in gone)
-        raise BoardUnfit(
-            f"the board no longer offers what this study's first night tuned: {text}",
-            hint="put it back, or give the study a new name",
-        )
 
 
 def _first_line(text: str) -> str:

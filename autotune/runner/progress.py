@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -17,8 +16,8 @@ from autotune.runner.notices import Progress
 _HALF_WIDTH = 1.96
 
 
-def progress_of(study: Study, log: Sequence[Event], deadline_s: float | None, sample_s: float) -> Progress:
-    """The night's progress after its last event.
+def progress_of(study: Study, log: Sequence[Event], left_s: float | None, sample_s: float) -> Progress:
+    """The night's progress after its last event. `left_s`: until the deadline, where there is one.
 
     `current` and `best` are drift-corrected ratios to stock from the search's single runs: rough, and the best of
     many over-states itself. Their half-width is 1.96 sigma of a ratio of one run to its references' level.
@@ -39,10 +38,9 @@ def progress_of(study: Study, log: Sequence[Event], deadline_s: float | None, sa
     usable = [score for score in scores.values() if not score.failed and score.number > 0 and score.n > 0]
     current = scores.get(last.arm.number) if isinstance(last, Sample) and last.arm.kind == "trial" else None
     best = max(usable, key=lambda score: (score.shrunken, score.score), default=None)
-    left = sum(max(0, expected[one] - done[one]) for one in Stage)
-    time_left_s = left * sample_s
-    if deadline_s is not None:
-        time_left_s = min(time_left_s, max(0.0, deadline_s - time.time()))
+    time_left_s = sample_s * sum(max(0, expected[one] - done[one]) for one in Stage)
+    if left_s is not None:
+        time_left_s = min(time_left_s, left_s)
     return Progress(
         study=study.name,
         stage=stage.value,

@@ -6,16 +6,15 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
-from autotune.board.records import Begun, Ended
 from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageAway, StorageError
 from autotune.experiment.bench import AskSampler, Measure, Outcome
 from autotune.experiment.events import (
+    Doubt,
     Event,
     Failure,
     Gap,
@@ -28,7 +27,9 @@ from autotune.experiment.events import (
     Void,
 )
 from autotune.runner import night
-from autotune.runner.nights import NightResult, Purpose, night_count, open_night
+from autotune.runner.clocks import Clock, WallClock
+from autotune.runner.night_board import Beginning
+from autotune.runner.nights import NightResult, Purpose
 from autotune.runner.notices import Notice
 from autotune.storage.store import Store
 from night_example import a_night, a_study
@@ -45,44 +46,65 @@ def never(_order: Measure) -> None:
     return
 
 
+@dataclass(frozen=True)
+class Standing:
+    """The world's clock, so many seconds off."""
+
+    ahead_s: float
+
+    @property
+    def now_s(self) -> float:
+        return time.time() + self.ahead_s
+
+    @property
+    def at(self) -> str:
+        return datetime.fromtimestamp(self.now_s, UTC).isoformat()
+
+    def advance(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
 @dataclass
 class Board:
-    """Line, hold and bench in one. `before` is called before every sample and may raise or give a failure."""
+    """A board, its hold and its bench in one. `before` is called before every sample and may raise or give a failure."""
 
     before: Callable[[Measure], Failure | None] = never
+    clock: Clock = field(default_factory=WallClock)
     kept_alive: int = 0
     taken: int = 0
     given_back: int = 0
     unreachable: list[int] = field(default_factory=list)
     """Which takings of the board fail, counted from 1."""
+    undone: tuple[str, ...] = ()
 
-    # The hold
+    # The board
 
-    def take(self, _study: object, _night: int) -> Board:
+    def prepare(self, _say: object) -> tuple[Doubt, ...]:
+        return ()
+
+    def take(self, _night: int) -> Board:
         self.taken += 1
         if self.taken in self.unreachable:
             raise BoardUnreachable("the agent is gone (signal 9)")
         return self
 
-    @property
-    def begun(self) -> Begun:
-        return Begun(token="", conf_path="", www_dir="", log_dir="", undone=())
+    # The hold
 
-    @property
-    def connection(self) -> Board:
-        return self
+    def begin(self, beginning: Beginning) -> NightBegun:
+        began = next(one for one in EXAMPLE if isinstance(one, NightBegun))
+        return began.model_copy(update={"night": beginning.night, "purpose": beginning.purpose})
+
+    def go_on(self, _begun: NightBegun) -> None:
+        return
 
     def keepalive(self) -> None:
         self.kept_alive += 1
 
-    def give_back(self) -> Ended:
+    def give_back(self) -> tuple[str, ...]:
         self.given_back += 1
-        return Ended(restored=("/proc/sys/net/core/somaxconn",), left=())
+        return ("/proc/sys/net/core/somaxconn",)
 
     # The bench
-
-    def learn_truth(self) -> None:
-        return
 
     def measure(self, order: Measure) -> Outcome:
         failure = self.before(order)
@@ -113,12 +135,9 @@ def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[..., NightRe
     def run(
         board: Board, trials: int | None = None, *, purpose: Purpose | None = None, rounds: int | None = None
     ) -> NightResult:
-        began = next(one for one in EXAMPLE if isinstance(one, NightBegun))
         plan = next(one for one in EXAMPLE if isinstance(one, Plan))
-        monkeypatch.setattr(night, "self_test", lambda _study: None)
-        monkeypatch.setattr("autotune.runner.night.Held.take", board.take)
-        monkeypatch.setattr(night, "LiveBench", lambda held: held)
-        monkeypatch.setattr(night.NightShift, "_begin_or_go_on", _beginning(began))
+        monkeypatch.setattr(night, "board_for", lambda _study, _log: board)
+        monkeypatch.setattr(night, "require_candidates", lambda *_args: None)
         if purpose is None:
             monkeypatch.setattr(night, "plan_night", lambda *_args, **_kwargs: plan)
         monkeypatch.setattr(night, "propose", _proposal)
@@ -126,15 +145,6 @@ def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[..., NightRe
         return night.run_night(STUDY, store, watcher=nobody, trials=trials, purpose=purpose, rounds=rounds)
 
     return run
-
-
-def _beginning(began: NightBegun) -> Callable[[night.NightShift, object, object], None]:
-    def begin(shift: night.NightShift, _held: object, _bench: object) -> None:
-        if open_night(shift._log) is None:
-            number = night_count(shift._log) + 1
-            shift._append(began.model_copy(update={"night": number, "purpose": shift._purpose}))
-
-    return begin
 
 
 Hold = Callable[..., NightResult]
@@ -200,10 +210,14 @@ def _cut(hold: Hold, store: Store, minutes: float, at: str, trials: int | None =
 
     with pytest.raises(KeyboardInterrupt):
         hold(Board(before=before))
-    now = datetime.fromisoformat(store.log(STUDY.name)[-1].at).timestamp() + 60 * minutes
-    with patch("autotune.runner.night.time.time", lambda: now):
-        hold(Board(), trials)
+    hold(Board(clock=_later(store, 60 * minutes)), trials)
     return store.log(STUDY.name)
+
+
+def _later(store: Store, seconds: float) -> Clock:
+    """A clock by which the study's last event was so long ago."""
+    at = datetime.fromisoformat(store.log(STUDY.name)[-1].at).timestamp()
+    return Standing(at + seconds - time.time())
 
 
 def _nights(store: Store) -> list[tuple[int, str, str]]:
@@ -237,9 +251,7 @@ def _cut_short(hold: Hold, at: str, purpose: Purpose) -> None:
 
 def test_an_interrupted_baseline_is_gone_on_with(hold: Hold, store: Store) -> None:
     _cut_short(hold, "1/series/1/0/0", "baseline")
-    at = datetime.fromisoformat(store.log(STUDY.name)[-1].at).timestamp()
-    with patch("autotune.runner.night.time.time", lambda: at + 10):
-        assert hold(Board(), purpose="baseline").outcome == "complete"
+    assert hold(Board(clock=_later(store, 10)), purpose="baseline").outcome == "complete"
     assert _nights(store) == [(1, "baseline", "complete")]
 
 
@@ -279,7 +291,7 @@ def test_a_database_that_fails_last_does_not_hide_what_was_left_changed(
     def full(_store: Store, _name: str) -> None:
         raise StorageError("no room left for the database")
 
-    def changed(_board: Board) -> Ended:
+    def changed(_board: Board) -> tuple[str, ...]:
         raise BoardLeftChanged("these could not be put back")
 
     monkeypatch.setattr(Store, "leave", full)

@@ -6,7 +6,7 @@ import pytest
 
 from autotune.errors import DefinitionError
 from autotune.experiment.events import NightBegun
-from autotune.runner.preflight import require_candidates
+from autotune.runner.beginning import require_candidates
 from autotune.space.expression import Expression
 from autotune.space.parameter import Rule
 from night_example import a_night, a_study

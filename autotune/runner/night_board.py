@@ -1,0 +1,70 @@
+"""What a night needs of a board, whether it is a machine or made of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from autotune.experiment.bench import Bench
+from autotune.experiment.events import Doubt, NightBegun
+from autotune.runner.clocks import Clock
+from autotune.runner.nights import Purpose
+
+
+class StockChanged(Exception):
+    """The board's stock is no longer what this night began with; the text says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """The night that is about to begin. `first` is the study's first one, whose space is frozen; `doubts` the evening's."""
+
+    night: int
+    purpose: Purpose
+    first: NightBegun | None
+    deadline: str | None
+    doubts: tuple[Doubt, ...] = ()
+
+
+class Hold(Bench, Protocol):
+    """A board that is ours until it is given back, and the bench on it."""
+
+    @property
+    def undone(self) -> tuple[str, ...]:
+        """What a dead tuner had left changed, and what was put back when the board was taken."""
+        ...
+
+    def begin(self, beginning: Beginning) -> NightBegun:
+        """All of the board that the night's decisions need; the bench is ready then.
+
+        Raises BoardUnfit or LoadGeneratorFailed when this board can't carry the night.
+        """
+        ...
+
+    def go_on(self, begun: NightBegun) -> None:
+        """The bench is ready for a night that began earlier. Raises StockChanged."""
+        ...
+
+    def keepalive(self) -> None:
+        """The board learns that we still live. Raises BoardUnreachable."""
+        ...
+
+    def give_back(self) -> tuple[str, ...]:
+        """The board as it was, proven: what was put back. Raises BoardLeftChanged."""
+        ...
+
+
+class NightBoard(Protocol):
+    """The board of a study."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def prepare(self, say: Callable[[str], None]) -> tuple[Doubt, ...]:
+        """What can be tried and made in the evening, before a night begins. Raises BoardUnfit."""
+        ...
+
+    def take(self, night: int) -> Hold:
+        """The board, ours. Raises BoardUnreachable, BoardBusy, NotPermitted, BoardUnfit."""
+        ...
