@@ -7,8 +7,9 @@ other in the log; the last one says where it stands. Everything in this room rea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
@@ -61,16 +62,24 @@ class SlotState(Enum):
     """Every re-take was used up: the place stays empty."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One place of the study and its last attempt. `order` is where that attempt stands in the log."""
+    """One place of the study and its last attempt. `order` is where that attempt (or its Void) stands in the log."""
 
     last: Sample | Failure
     order: int
+    at_s: float
+    """The last attempt's stamp in seconds (see `seconds_of`)."""
     of_stock: bool
     voided: bool = False
     blamed: int = 0
     """How many attempts failed by the configuration's own fault."""
+    proven: bool = False
+    """Whether its trial had already given a sample elsewhere when this place was first tried."""
+    state: SlotState = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", self._state())
 
     @property
     def sample(self) -> Sample | None:
@@ -83,17 +92,6 @@ class Slot:
         return self.last if isinstance(self.last, Failure) and not self.voided else None
 
     @property
-    def state(self) -> SlotState:
-        if self.sample is not None:
-            return SlotState.DONE
-        failure = self.failure
-        if failure is not None and failure.blame == "configuration" and not self.of_stock:
-            if _wants_second_look(failure) and self.blamed < 2 and failure.key.attempt < RETAKES:
-                return SlotState.OPEN
-            return SlotState.FAILED
-        return SlotState.MISSING if self.last.key.attempt >= RETAKES else SlotState.OPEN
-
-    @property
     def closed(self) -> bool:
         return self.state is not SlotState.OPEN
 
@@ -102,14 +100,21 @@ class Slot:
         """ln(requests/s) of the sample that counts, or nan."""
         return log_rate(self.sample) if self.sample is not None else math.nan
 
+    def _state(self) -> SlotState:
+        if self.sample is not None:
+            return SlotState.DONE
+        failure = self.failure
+        if failure is not None and failure.blame == "configuration" and not self.of_stock:
+            second_look = failure.stage in ("load", "gate") and (self.proven or _is_after_search(failure))
+            if second_look and self.blamed < 2 and failure.key.attempt < RETAKES:
+                return SlotState.OPEN
+            return SlotState.FAILED
+        return SlotState.MISSING if self.last.key.attempt >= RETAKES else SlotState.OPEN
 
-def _wants_second_look(failure: Failure) -> bool:
-    """One broken run of many, of a configuration that has already run well: it must fail twice to lose its finals."""
-    return failure.stage in ("load", "gate") and failure.key.stage in (
-        Stage.FINALISTS,
-        Stage.FINALS,
-        Stage.SERIES,
-    )
+
+def _is_after_search(failure: Failure) -> bool:
+    """Where one broken run of many must not cost a configuration that has already run well its place: it must fail twice."""
+    return failure.key.stage not in (Stage.CALIBRATION, Stage.SEARCH)
 
 
 def log_rate(sample: Sample) -> float:
@@ -119,7 +124,10 @@ def log_rate(sample: Sample) -> float:
 
 @dataclass(slots=True)
 class Logbook:
-    """A folded log. `night` is the one that began last; everything by night is kept for all of them."""
+    """A folded log. `night` is the one that began last; everything by night is kept for all of them.
+
+    `slots` are in the order of the log, as are `stages`, the same by night and stage.
+    """
 
     begun: dict[int, NightBegun] = field(default_factory=dict)
     plans: dict[int, Plan] = field(default_factory=dict)
@@ -129,12 +137,37 @@ class Logbook:
     subsets: dict[int, Subsets] = field(default_factory=dict)
     distilled: dict[int, Distilled] = field(default_factory=dict)
     slots: dict[Place, Slot] = field(default_factory=dict)
+    stages: dict[tuple[int, Stage], dict[Place, Slot]] = field(default_factory=dict)
     gaps: list[tuple[int, Gap]] = field(default_factory=list)
     voids: list[Void] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    barred: frozenset[Effective] = frozenset()
-    concluded: frozenset[int] = frozenset()
+    barred: set[Effective] = field(default_factory=set)
+    concluded: set[int] = field(default_factory=set)
+    """Trials that have had their first sample, or can't have it."""
+    sampled: set[int] = field(default_factory=set)
+    """Trials that have ever given a sample."""
     night: int = 0
+
+    def copy(self) -> Logbook:
+        """Another book that can be folded on without touching this one: what it holds is itself immutable."""
+        return Logbook(
+            begun=dict(self.begun),
+            plans=dict(self.plans),
+            ended=dict(self.ended),
+            proposals=dict(self.proposals),
+            rankings=dict(self.rankings),
+            subsets=dict(self.subsets),
+            distilled=dict(self.distilled),
+            slots=dict(self.slots),
+            stages={key: dict(slots) for key, slots in self.stages.items()},
+            gaps=list(self.gaps),
+            voids=list(self.voids),
+            failures=list(self.failures),
+            barred=set(self.barred),
+            concluded=set(self.concluded),
+            sampled=set(self.sampled),
+            night=self.night,
+        )
 
     @property
     def tonight(self) -> NightBegun:
@@ -151,8 +184,7 @@ class Logbook:
 
     def of_stage(self, night: int, stage: Stage) -> list[Slot]:
         """The slots of one stage in the order in which the log closed (or last tried) them."""
-        mine = [slot for place, slot in self.slots.items() if place[0] == night and place[1] is stage]
-        return sorted(mine, key=lambda slot: slot.order)
+        return list(self.stages.get((night, stage), {}).values())
 
     def slot(self, night: int, stage: Stage, block: int, position: int) -> Slot | None:
         return self.slots.get((night, stage, block, position))
@@ -181,76 +213,123 @@ class Logbook:
         return first.sample, second.sample
 
 
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """A book and the events that it was folded from."""
+
+    events: tuple[Event, ...] = ()
+    book: Logbook = field(default_factory=Logbook)
+
+
+_LATEST = [_Folded()]
+"""The log that was folded last. A night asks about the same log again and again, one event longer each time."""
+
+
 def read_log(log: Sequence[Event]) -> Logbook:
-    """Folds a log of any length in one pass."""
-    book = Logbook()
-    for order, event in enumerate(log):
-        match event:
-            case Sample() | Failure():
-                _enter(book, event, order)
-            case Proposal():
-                book.proposals.setdefault(event.number, event)
-            case Plan():
-                book.plans[event.night] = event
-            case Void():
-                _void(book, event, order)
-            case Ranking():
-                book.rankings[event.night, event.purpose] = event
-            case Subsets():
-                book.subsets[event.night] = event
-            case Distilled():
-                book.distilled[event.night] = event
-            case Gap():
-                book.gaps.append((order, event))
-            case NightBegun():
-                book.begun[event.night] = event
-                book.night = event.night
-            case NightEnded():
-                book.ended[event.night] = event
-    book.barred = frozenset(_barred(book))
-    book.concluded = frozenset(
-        slot.last.arm.number
-        for (_, stage, _, _), slot in book.slots.items()
-        if stage is Stage.SEARCH and slot.last.arm.kind == "trial" and slot.closed
-    )
+    """Folds a log of any length in one pass; nobody may change what it returns.
+
+    A log that goes on with the very same (immutable) events as the one folded last only has its new ones folded in:
+    that saves time and can't change the answer.
+    """
+    latest = _LATEST[0]
+    known = len(latest.events)
+    if known > len(log) or not all(map(operator.is_, latest.events, log)):
+        latest, known = _Folded(), 0
+    if known == len(log) and known:
+        return latest.book
+    book = latest.book.copy()
+    for order in range(known, len(log)):
+        _fold(book, log[order], order)
+    _LATEST[0] = _Folded(events=tuple(log), book=book)
     return book
+
+
+def _fold(book: Logbook, event: Event, order: int) -> None:
+    match event:
+        case Sample() | Failure():
+            _enter(book, event, order)
+        case Proposal():
+            book.proposals.setdefault(event.number, event)
+        case Plan():
+            book.plans[event.night] = event
+        case Void():
+            _void(book, event, order)
+        case Ranking():
+            book.rankings[event.night, event.purpose] = event
+        case Subsets():
+            book.subsets[event.night] = event
+        case Distilled():
+            book.distilled[event.night] = event
+        case Gap():
+            book.gaps.append((order, event))
+        case NightBegun():
+            book.begun[event.night] = event
+            book.night = event.night
+        case NightEnded():
+            book.ended[event.night] = event
 
 
 def _enter(book: Logbook, event: Sample | Failure, order: int) -> None:
     key = event.key
-    place = (key.night, key.stage, key.block, key.position)
-    slot = book.slots.get(place)
+    slot = book.slots.get(_place(key))
     if isinstance(event, Failure):
         book.failures.append(event)
+    if slot is not None and key.attempt <= slot.last.key.attempt:
+        return
+    blamed = int(isinstance(event, Failure) and event.blame == "configuration")
     if slot is None:
         stock_arm = event.arm.kind == "stock"
-        book.slots[place] = Slot(
+        of_stock = stock_arm or not effective_key(event.configuration, book.stock(key.night))
+        proven = event.arm.kind == "trial" and event.arm.number in book.sampled
+    else:
+        of_stock, blamed, proven = slot.of_stock, slot.blamed + blamed, slot.proven
+    _keep(
+        book,
+        Slot(
             last=event,
             order=order,
-            of_stock=stock_arm or not effective_key(event.configuration, book.stock(key.night)),
-            blamed=_is_blamed(event),
-        )
-    elif key.attempt > slot.last.key.attempt:
-        slot.last, slot.order, slot.voided = event, order, False
-        slot.blamed += _is_blamed(event)
-
-
-def _is_blamed(event: Sample | Failure) -> int:
-    return int(isinstance(event, Failure) and event.blame == "configuration")
+            at_s=seconds_of(event.at),
+            of_stock=of_stock,
+            blamed=blamed,
+            proven=proven,
+        ),
+    )
 
 
 def _void(book: Logbook, event: Void, order: int) -> None:
-    key = event.key
     book.voids.append(event)
-    slot = book.slots.get((key.night, key.stage, key.block, key.position))
-    if slot is not None and slot.last.key.attempt == key.attempt:
-        slot.voided, slot.order = True, order
+    slot = book.slots.get(_place(event.key))
+    if slot is not None and slot.last.key.attempt == event.key.attempt:
+        _keep(book, replace(slot, voided=True, order=order))
+        book.barred, book.concluded, book.sampled = set(), set(), set()
+        for one in book.slots.values():
+            _conclude(book, one)
 
 
-def _barred(book: Logbook) -> Iterable[Effective]:
-    for slot in book.slots.values():
-        if slot.state is SlotState.FAILED:
-            yield effective_key(slot.last.configuration, book.stock(slot.last.key.night))
+def _keep(book: Logbook, slot: Slot) -> None:
+    """Enters it at the end: a dict goes by first insertion, the slots by their last attempt."""
+    key = slot.last.key
+    place = _place(key)
+    for slots in (book.slots, book.stages.setdefault((key.night, key.stage), {})):
+        slots.pop(place, None)
+        slots[place] = slot
+    _conclude(book, slot)
+
+
+def _conclude(book: Logbook, slot: Slot) -> None:
+    """What follows from a slot for its trial and its configuration."""
+    key, arm = slot.last.key, slot.last.arm
+    if slot.state is SlotState.FAILED:
+        book.barred.add(effective_key(slot.last.configuration, book.stock(key.night)))
+    if arm.kind == "trial":
+        if key.stage is Stage.SEARCH and slot.closed:
+            book.concluded.add(arm.number)
+        if slot.state is SlotState.DONE:
+            book.sampled.add(arm.number)
+
+
+def _place(key: SampleKey) -> Place:
+    return key.night, key.stage, key.block, key.position
 
 
 STOCK = Arm(kind="stock")
