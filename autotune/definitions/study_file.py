@@ -68,6 +68,18 @@
     hours = 8                                # when `--until` and `--hours` say nothing
     lease = "60s"                            # how long the board waits for a silent controller before it restores itself
 
+    [fitness]                                # when the board is not fit to measure on: such a sample is taken again
+    temperature_band = 5                     # so many degrees above where the calibration began a run may start
+    cool_down = "300s"                       # how long the board may take to come back into the band; "0s": no waiting
+    foreign_load = 0.1                       # other programs' CPU time, as a share of the CPUs that the server may use
+    time_below = 0.05                        # share of a run below the highest clock, where the governor is to hold it
+    slow_clock = 0.05                        # how far a CPU's real clock may be below the night's first
+
+    [power]                                  # mean watts of each run; left out: what the board itself can tell, if it can
+    source = "auto"                          # "none", "rapl", "hwmon:ina226", "hwmon:ina3221:2", "file:/run/meter/watts"
+    # command = ["meter", "--watts"]         # instead of source: prints a number; run only where you allow it
+    scale = 1                                # what was read, times this, is watts (a file in milliwatts: 0.001)
+
 Required: name, space, hand_tuned, [server] with a file, [workload] with name, path, connections, threads.
 """
 
@@ -81,6 +93,7 @@ from typing import Final, Literal, TypeVar
 from autotune.definitions.aims import read_goals, read_latency, read_limits, read_objective
 from autotune.definitions.build_tables import read_builds
 from autotune.definitions.document import read_document
+from autotune.definitions.fitness_tables import read_fitness, read_power
 from autotune.definitions.mistakes import Mistakes
 from autotune.definitions.nature import refuse_other
 from autotune.definitions.own_server import read_own
@@ -108,7 +121,7 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A
 
 _KEYS = (
     "name", "title", "board", "space", "hand_tuned", "seed", "accept_noise", "stock", "change_service", "placement",
-    "server", "workload", "objective", "budget", "limit", "latency", "goal", "builds", "build",
+    "server", "workload", "objective", "budget", "limit", "latency", "goal", "builds", "build", "fitness", "power",
 )  # fmt: skip
 
 Definition = TypeVar("Definition", SearchSpace, HandTunedSequence)
@@ -144,6 +157,8 @@ def read_study(path: Path) -> Study:
     placement = Placement(top.word("placement", tuple(Placement), default=Placement.PINNED))
     objective = read_objective(top.table("objective"))
     budget = _budget(top.table("budget"))
+    fitness = read_fitness(top.table("fitness"))
+    power = read_power(top.table("power"))
     space = _named(top, "space", path, read_space)
     hand_tuned = _named(top, "hand_tuned", path, read_sequence)
     mistakes.raise_if_any()
@@ -169,6 +184,8 @@ def read_study(path: Path) -> Study:
         limits=limits,
         latency=latency,
         builds=builds,
+        fitness=fitness,
+        power=power,
     )
 
 

@@ -242,6 +242,35 @@ class Builds(Record):
     recipes: tuple[BuildRecipe, ...] = ()
 
 
+class FitnessLimits(Record):
+    """When a board is not fit to measure on, fixed before any night. Shares are from 0 to 1.
+
+    `temperature_band_c`: how far above the temperature at which tonight's calibration began a run may start; the board gets
+    `cool_down_s` to come back. `foreign_load`: CPU time of other programs (or taken by a hypervisor) as a share of the CPUs the
+    server may use. `time_below`: of the run, below the highest clock allowed, under a governor that holds the highest.
+    `slow_clock`: how far the clock a CPU really runs at may fall below tonight's first.
+    """
+
+    temperature_band_c: Annotated[float, Field(ge=0.5, le=50)] = 5.0
+    cool_down_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
+    foreign_load: Annotated[float, Field(gt=0, le=1)] = 0.1
+    time_below: Annotated[float, Field(gt=0, le=1)] = 0.05
+    slow_clock: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class PowerMeter(Record):
+    """Where watts are read during a run. auto: what the board itself has, or nothing.
+
+    `name`: of a hwmon device ("ina226", with ":2" its second channel), or an absolute path. A file and a command are read by
+    the controller as the user who runs it, never by the board's root. `scale` multiplies what was read into watts.
+    """
+
+    source: Literal["auto", "none", "rapl", "hwmon", "file", "command"] = "auto"
+    name: str = ""
+    command: tuple[str, ...] = ()
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+
 class Study(Record):
     """Board + server + workloads + space + hand-tuned sequence + objective + budget."""
 
@@ -263,6 +292,8 @@ class Study(Record):
     goals: tuple[Goal, ...] = ()
     limits: tuple[Limit, ...] = ()
     latency: LatencyCheck = LatencyCheck()
+    fitness: FitnessLimits = FitnessLimits()
+    power: PowerMeter = PowerMeter()
     builds: Builds | None = None
 
     @property
