@@ -223,7 +223,7 @@ class Sample(Record):
     """One applied-and-measured configuration. `effective` is what the board had in force where it differs from stock.
 
     `measurements`: one run for each of the study's workloads, by name. `objective`: natural log of their weighted
-    geometric mean of requests/s (`Study.objective_of`): the only number that decisions look at. `fixed_rate`: the open-loop
+    geometric mean of what the study maximises (`Study.objective_of_runs`): the only number that decisions look at. `fixed_rate`: the open-loop
     runs at the rates that the order asked for, by workload. `gates`: every gate that was asked, passed or not.
     """
 
@@ -243,7 +243,7 @@ class Sample(Record):
 
     @property
     def rate(self) -> float:
-        """The weighted geometric mean of requests/s; with one workload its requests/s."""
+        """The weighted geometric mean of what the study maximises (its requests/s, mostly); with one workload, its own."""
         return math.exp(self.objective)
 
     @property

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from autotune.experiment.events import Measurement
 from autotune.space.build import BuildRecipe
 from autotune.space.configuration import Configuration
 from autotune.space.expression import Expression
@@ -306,17 +307,26 @@ class Study(Record):
         """Seconds of load in one sample: every workload, one after the other."""
         return sum(workload.busy_s for workload in self.workloads)
 
-    def objective_of(self, requests_per_s: Mapping[str, float]) -> float:
-        """The natural log of the weighted geometric mean of requests/s by workload name.
+    def objective_of_runs(self, runs: Mapping[str, Measurement]) -> float:
+        """A sample's objective: `objective_of` what the study maximises, from its run of each workload by name."""
+        return self.objective_of({name: self.maximised(run) for name, run in runs.items()})
+
+    def maximised(self, run: Measurement) -> float:
+        """The figure of one run that the objective is made of. 0: no CPU time was counted where it is needed."""
+        match self.objective.metric:
+            case "requests_per_s":
+                return run.requests_per_s
+            case "requests_per_server_cpu_s":
+                return run.requests_per_server_cpu_s
+
+    def objective_of(self, figures: Mapping[str, float]) -> float:
+        """The natural log of the weighted geometric mean of one figure by workload name.
 
         A difference of two of these is the log of the weighted geometric mean of ratios, each workload against itself.
         """
         floor = 1e-9  # the gates let no zero through; this keeps the arithmetic total all the same
         total = sum(workload.weight for workload in self.workloads)
-        logs = (
-            workload.weight * math.log(max(requests_per_s[workload.name], floor))
-            for workload in self.workloads
-        )
+        logs = (workload.weight * math.log(max(figures[workload.name], floor)) for workload in self.workloads)
         return math.fsum(logs) / total
 
     @property

@@ -145,6 +145,11 @@ _STATES: Mapping[str, Literal["met", "missed", "not shown"]] = {
 }
 
 
+def mean_requests_per_s(study: Study, sample: Sample) -> float:
+    """A sample's requests/s, whatever the study maximises: their weighted geometric mean over its workloads."""
+    return geometric_mean(study, sample, requests_per_s)
+
+
 def _arm(workload: Workload, finals: Rounds, name: str) -> WorkloadArm | None:
     runs = [
         sample.measurements[workload.name]

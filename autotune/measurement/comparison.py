@@ -17,6 +17,7 @@ from autotune.measurement.by_workload import (
     WorkloadComparison,
     geometric_mean,
     goal_results,
+    mean_requests_per_s,
     tail_doubts,
     workload_comparisons,
 )
@@ -37,7 +38,8 @@ PAIRS = (("automatic", "hand-tuned"), ("automatic", "stock"), ("hand-tuned", "st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSummary:
-    """One arm over the finals. Medians; `worst` run, 10th percentile and (max - min) / mean beside them.
+    """One arm over the finals. Medians; `worst` run and 10th percentile of requests/s beside them, and (max - min) / mean of
+    what the study maximises.
 
     With several workloads every figure is made of weighted geometric means over them, one per sample.
     Numbers are nan while `n` is 0. `configuration` is what was asked for, `effective` what was in force
@@ -60,7 +62,7 @@ class ArmSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairVerdict:
-    """a against b. `ratio` 1.05: a serves 5 % more. `low`, `high`: trimmed-t interval at the pair's own Holm `level`.
+    """a against b. `ratio` 1.05: a has 5 % more of what the study maximises (faster, in one word). `low`, `high`: trimmed-t interval at the pair's own Holm `level`.
 
     `sign_low`, `sign_high`: the median's exact 95 % interval, None with fewer than 6 rounds. Up to 6 rounds the
     smallest visible difference is that of 6.
@@ -238,8 +240,9 @@ def _arm(
             requests_per_server_cpu_s=math.nan,
             trial=trial,
         )
-    rates = np.array([one.rate for one in samples])
-    spread = float((rates.max() - rates.min()) / rates.mean()) if rates.mean() > 0 else 0.0
+    rates = np.array([mean_requests_per_s(study, one) for one in samples])
+    figures = np.array([one.rate for one in samples])
+    spread = float((figures.max() - figures.min()) / figures.mean())
     limit = max(UNSTABLE_TIMES * seen.relative_range, UNSTABLE_FROM) if seen is not None else math.inf
     return ArmSummary(
         name=name,

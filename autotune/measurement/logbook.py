@@ -118,7 +118,7 @@ def _is_after_search(failure: Failure) -> bool:
 
 
 def log_rate(sample: Sample) -> float:
-    """ln of the weighted geometric mean of the workloads' requests/s: what every decision is made from."""
+    """ln of the weighted geometric mean of what the study maximises: every decision is made from it."""
     return sample.objective
 
 

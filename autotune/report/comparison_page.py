@@ -12,8 +12,16 @@ from autotune.experiment.study import Study
 from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
 from autotune.measurement.verdicts import Verdict
 from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
+from autotune.report.limit_parts import limits_json, limits_table, violated_lines
 from autotune.report.page import Page, Paragraph, Part, Table
-from autotune.report.words import interval_text, percent_text, rate_text, ratio_text
+from autotune.report.words import (
+    interval_text,
+    objective_words,
+    percent_text,
+    rate_text,
+    ratio_text,
+    verdict_text,
+)
 from autotune.report.workload_parts import (
     figure_name,
     goals_json,
@@ -33,8 +41,9 @@ def comparison_page(study: Study, log: Sequence[Event], comparison: Comparison) 
         Paragraph(lines=answer(study, comparison), tone="headline"),
         Paragraph(lines=stamps(study, comparison), tone="warning"),
         _arms_table(study, comparison),
-        _pairs_table(comparison),
+        _pairs_table(study, comparison),
         *workload_tables(study, comparison),
+        limits_table(comparison),
         goals_table(comparison),
         _steps_table(comparison),
     ]
@@ -89,6 +98,7 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
         document[_key(name)] = _arm_json(arm, texts, [one.id for one in made if one.changes_service])
     document["pairs"] = [_pair_json(pair) for pair in comparison.pairs]
     document["workloads"] = workloads_json(comparison)
+    document["limits"] = limits_json(comparison)
     document["goals"] = goals_json(comparison)
     document["steps"] = [
         {
@@ -106,7 +116,7 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
 
 
 def answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """The morning's answer: automatic against stock, then against the expert's sequence."""
+    """The morning's answer: automatic against stock, then against the expert's sequence; first of all a violated limit."""
     if comparison.purpose == "baseline":
         return (
             (
@@ -120,7 +130,12 @@ def answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
             f"{study.name} has no finals yet, so there is no answer yet. Go on with: autotune resume {study.name}",
         )
     second = comparison.pair("automatic", "hand-tuned")
-    return (_sentence(first),) if second is None or not second.n else (_sentence(first), _sentence(second))
+    told = (
+        (_sentence(study, first),)
+        if second is None or not second.n
+        else (_sentence(study, first), _sentence(study, second))
+    )
+    return (*violated_lines(comparison), *told)
 
 
 def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -147,12 +162,13 @@ def excluded_lines(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def _sentence(pair: PairVerdict) -> str:
+def _sentence(study: Study, pair: PairVerdict) -> str:
+    words = objective_words(study)
     interval = f"95 % interval {percent_text(pair.low).removesuffix(' %')} to {percent_text(pair.high)}, n = {pair.n}"
     match pair.verdict:
         case Verdict.FASTER | Verdict.SLOWER:
-            change = percent_text(pair.ratio).lstrip("+-")
-            return f"{pair.a} is {change} {pair.verdict} than {pair.b} ({interval})."
+            between = words.more if pair.verdict is Verdict.FASTER else words.less
+            return f"{pair.a} {between.format(percent_text(pair.ratio).lstrip('+-'))} {pair.b} ({interval})."
         case Verdict.EQUIVALENT:
             return f"{pair.a} and {pair.b} are equivalent: within 1 % of each other ({interval})."
         case Verdict.SAME:
@@ -193,15 +209,15 @@ def _arms_table(study: Study, comparison: Comparison) -> Table:
             if arm.n
         ),
         right=frozenset(numbers),
-        note=f"Mean: {figure_name(study)}; latency and CPU likewise."
+        note=f"Mean: weighted geometric mean over {len(study.workloads)} workloads; latency and CPU likewise."
         if several and any(arm.n for arm in comparison.arms)
         else "",
     )
 
 
-def _pairs_table(comparison: Comparison) -> Table:
+def _pairs_table(study: Study, comparison: Comparison) -> Table:
     return Table(
-        title="Ratios of throughput",
+        title=f"Ratios of {objective_words(study).ratios}",
         columns=("pair", "ratio [interval]", "change", "n", "verdict"),
         rows=tuple(
             (
@@ -209,7 +225,7 @@ def _pairs_table(comparison: Comparison) -> Table:
                 ratio_interval(pair),
                 percent_text(pair.ratio),
                 str(pair.n),
-                str(pair.verdict),
+                verdict_text(study, pair.verdict),
             )
             for pair in comparison.pairs
             if pair.n

@@ -16,8 +16,8 @@ from autotune.report.by_hand import FILED, by_hand_lines, is_by_hand
 from autotune.report.changes import changes, last_night
 from autotune.report.comparison_page import answer, doubt_lines, ratio_interval, stamps
 from autotune.report.nginx_snippet import comment, nginx_text
-from autotune.report.words import interval_text, load_text, local_time_text, rate_text
-from autotune.report.workload_parts import figure_name, goal_text
+from autotune.report.words import interval_text, load_text, local_time_text, rate_text, verdict_text
+from autotune.report.workload_parts import figure_name, figure_of, goal_text
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
@@ -214,12 +214,16 @@ def _provenance(
         "",
         f"| arm | {figure_name(study)} | n |",
         "|---|---:|---:|",
-        *(f"| {arm.name} | {rate_text(arm.requests_per_s)} | {arm.n} |" for arm in comparison.arms if arm.n),
+        *(
+            f"| {arm.name} | {rate_text(figure_of(study, arm))} | {arm.n} |"
+            for arm in comparison.arms
+            if arm.n
+        ),
         "",
         "| pair | ratio [95 % interval] | n | verdict |",
         "|---|---|---:|---|",
         *(
-            f"| {pair.a} / {pair.b} | {ratio_interval(pair)} | {pair.n} | {pair.verdict} |"
+            f"| {pair.a} / {pair.b} | {ratio_interval(pair)} | {pair.n} | {verdict_text(study, pair.verdict)} |"
             for pair in comparison.pairs
             if pair.n
         ),

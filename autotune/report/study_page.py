@@ -184,13 +184,17 @@ def trial_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
 
 def _samples_table(study: Study, log: Sequence[Event], number: int) -> Table:
     """A row for each run: one of every workload in each sample, and their mean where there are several."""
+    from autotune.measurement.by_workload import mean_requests_per_s
+
     several = len(study.workloads) > 1
     rows: list[tuple[str, ...]] = []
     for event in _samples(log, number):
         place, at = event.key.text, local_time_text(event.at)
         doubts = "; ".join(doubt.text for doubt in event.doubts) or "-"
         if several:
-            rows.append((place, at, "all (mean)", rate_text(event.rate), "-", "-", "-", doubts))
+            rows.append(
+                (place, at, "all (mean)", rate_text(mean_requests_per_s(study, event)), "-", "-", "-", doubts)
+            )
         for name, run in event.measurements.items():
             figures = (
                 rate_text(run.requests_per_s),
@@ -215,6 +219,8 @@ def trial_json(
     raw: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The same as data; `raw` holds the load generator's own output by sample place."""
+    from autotune.measurement.by_workload import mean_requests_per_s
+
     proposal = _proposals(log)[number]
     begun = last_night(log, proposal.night)
     stock = begun.stock if begun else {}
@@ -224,7 +230,7 @@ def trial_json(
             "key": event.key.text,
             "at": event.at,
             "effective": {change.id: change.now for change in changes(study, stock, event.effective)},
-            "requests_per_s": event.rate,
+            "requests_per_s": mean_requests_per_s(study, event),
             "measurements": {name: run.model_dump() for name, run in event.measurements.items()},
             "switch_s": event.switch_s,
             "doubts": [doubt.model_dump() for doubt in event.doubts],

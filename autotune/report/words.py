@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from autotune.experiment.study import Workload
+from autotune.experiment.study import Study, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveWords:
+    """How a study's objective is spoken of. `more`, `less`: what stands between two arms, around the change; `verdicts`:
+    the words faster and slower, where they are others here.
+    """
+
+    figure: str
+    ratios: str
+    more: str
+    less: str
+    verdicts: Mapping[str, str]
+
+
+_OBJECTIVES: Mapping[str, ObjectiveWords] = {
+    "requests_per_s": ObjectiveWords(
+        figure="requests/s",
+        ratios="throughput",
+        more="is {} faster than",
+        less="is {} slower than",
+        verdicts={},
+    ),
+    "requests_per_server_cpu_s": ObjectiveWords(
+        figure="requests per server CPU second",
+        ratios="requests per server CPU second",
+        more="serves {} more requests per CPU second than",
+        less="serves {} fewer requests per CPU second than",
+        verdicts={"faster": "more", "slower": "fewer"},
+    ),
+}
+
+
+def objective_words(study: Study) -> ObjectiveWords:
+    return _OBJECTIVES[study.objective.metric]
+
+
+def verdict_text(study: Study, verdict: str) -> str:
+    """faster, or what a study that maximises something else calls it."""
+    return objective_words(study).verdicts.get(verdict, verdict)
 
 
 def ratio_text(ratio: float) -> str:

@@ -7,18 +7,28 @@ from typing import Any
 
 from autotune.experiment.study import Study
 from autotune.measurement.by_workload import GoalResult, WorkloadComparison
-from autotune.measurement.comparison import Comparison
+from autotune.measurement.comparison import ArmSummary, Comparison
 from autotune.report.page import Part, Table
-from autotune.report.words import interval_text, rate_text, ratio_text
+from autotune.report.words import interval_text, objective_words, rate_text, ratio_text
 
 PLAIN = "Plain 95 % intervals, each by itself: they describe. The answer above is the objective's."
 
 
 def figure_name(study: Study) -> str:
     """What the one figure of an arm is."""
+    figure = objective_words(study).figure
     if len(study.workloads) == 1:
-        return "requests/s"
-    return f"weighted geometric mean of requests/s over {len(study.workloads)} workloads"
+        return figure
+    return f"weighted geometric mean of {figure} over {len(study.workloads)} workloads"
+
+
+def figure_of(study: Study, arm: ArmSummary) -> float:
+    """That figure."""
+    match study.objective.metric:
+        case "requests_per_s":
+            return arm.requests_per_s
+        case "requests_per_server_cpu_s":
+            return arm.requests_per_server_cpu_s
 
 
 def workload_tables(study: Study, comparison: Comparison) -> tuple[Part, ...]:

@@ -161,6 +161,15 @@ class LiveBench:
                     switch_s=there.switch_s,
                 )
                 return _failed(order, failed, raw)
+            if study.maximised(judged.measurement) <= 0:
+                uncounted = NotInForce(
+                    stage="load",
+                    reason=f"{workload.name}: no CPU time of the server was counted, and the study maximises requests per"
+                    " server CPU second",
+                    blame="environment",
+                    switch_s=there.switch_s,
+                )
+                return _failed(order, uncounted, raw)
             measurements[workload.name] = judged.measurement
             doubts += [
                 doubt if alone else doubt.model_copy(update={"text": f"{workload.name}: {doubt.text}"})
@@ -173,7 +182,7 @@ class LiveBench:
             configuration=order.configuration,
             effective=there.effective.configuration.against(self._held.discovery.stock),
             measurements=measurements,
-            objective=study.objective_of({name: one.requests_per_s for name, one in measurements.items()}),
+            objective=study.objective_of_runs(measurements),
             switch_s=there.switch_s,
             overhead_s=max(0.0, time.monotonic() - began - study.busy_s),
             doubts=tuple(dict.fromkeys(doubts)),

@@ -11,6 +11,7 @@ from autotune.experiment.study import Study
 from autotune.measurement.calibration import calibration
 from autotune.measurement.planning import expected_samples
 from autotune.measurement.scores import TrialScore, trial_scores
+from autotune.report.words import objective_words
 from autotune.runner.notices import Progress
 
 _HALF_WIDTH = 1.96
@@ -72,9 +73,9 @@ def _last_words(study: Study, event: Event) -> str:
     match event:
         case Sample():
             if len(study.workloads) == 1:
-                return f"{at} {event.arm.text}: {event.rate:,.0f} requests/s"
+                return f"{at} {event.arm.text}: {event.rate:,.0f} {objective_words(study).figure}"
             each = ", ".join(f"{name} {run.requests_per_s:,.0f}" for name, run in event.measurements.items())
-            return f"{at} {event.arm.text}: mean {event.rate:,.0f} requests/s ({each})"
+            return f"{at} {event.arm.text}: mean {event.rate:,.0f} {objective_words(study).figure} ({each} requests/s)"
         case Failure():
             return f"{at} {event.arm.text}: failed in {event.stage}: {event.reason}"
         case Proposal():
