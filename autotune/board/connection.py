@@ -46,6 +46,7 @@ from autotune.errors import (
     NotPermitted,
     UsageError,
 )
+from autotune.experiment.synthetic_boards import is_synthetic
 
 _DEADLINES_S = {"hello": 30.0, "read": 30.0, "begin": 60.0, "switch": 60.0, "check": 60.0, "end": 120.0}
 _DEADLINE_S = 20.0
@@ -73,6 +74,11 @@ def connect(board: str, *, prefix: tuple[str, ...] = ()) -> Connection:
     what we may. `prefix` goes before the agent's argv (to enter a namespace, for example).
     Raises UsageError for any other board, BoardUnreachable when no agent answers.
     """
+    if is_synthetic(board):
+        raise UsageError(
+            f"the board {board} is made of numbers: there is no machine to look at, to change or to put back",
+            hint='what has a machine is a study with board = "local"',
+        )
     if board != "local":
         raise UsageError(f"the board {board!r} can't be reached", hint='say board = "local": this machine')
     return Connection(prefix)

@@ -47,7 +47,7 @@ def apply(name: StudyName, which: Which, *, storage: StorageOption = "", json: J
         chosen = choose(study, store.log(name), which)
     kept = put_in_place(study, chosen)
     if not json:
-        print_page(_page(study, kept))
+        print_page(_page(study, kept), board=study.board)
         return
     print_json(
         {
@@ -62,7 +62,8 @@ def apply(name: StudyName, which: Which, *, storage: StorageOption = "", json: J
             "urls": list(kept.urls),
             "doubts": [{"code": one.code, "text": one.text, "next": one.next} for one in kept.doubts],
             "undo": _UNDO,
-        }
+        },
+        board=study.board,
     )
 
 

@@ -73,7 +73,7 @@ def doctor(
         return
     found = examine(question)
     if not json:
-        print_page(_page(found, study))
+        print_page(_page(found, study), board=question.board)
         return
     print_json(
         {
@@ -94,7 +94,8 @@ def doctor(
                 for one in found.needs
             ],
             "ready": all(one.ok for one in found.needs if one.fatal),
-        }
+        },
+        board=question.board,
     )
 
 

@@ -57,15 +57,17 @@ def plan(
     """
     from autotune.cli.deadline import deadline, utc_text
     from autotune.report.plan_page import plan_json, plan_of, plan_page
+    from autotune.runner.clocks import clock_for
 
     question = study_file(study)
-    now = datetime.now().astimezone()
+    now = datetime.fromtimestamp(clock_for(question, ()).now_s).astimezone()
     end = deadline(until, hours, now)
     summary = plan_of(question, None if end is None else (end - now).total_seconds())
     if json:
-        print_json({**plan_json(question, summary), "deadline": None if end is None else utc_text(end)})
+        found = {**plan_json(question, summary), "deadline": None if end is None else utc_text(end)}
+        print_json(found, board=question.board)
     else:
-        print_page(plan_page(question, summary, asked=study))
+        print_page(plan_page(question, summary, asked=study), board=question.board)
 
 
 def show(file: SpaceFile, *, json: JsonOption = False) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from autotune.cli.night_options import NightOptions, with_night_options
-from autotune.cli.output import Json, JsonOption, examples, print_json, print_page, say
+from autotune.cli.output import Json, JsonOption, examples, print_json, print_lines, print_page, say
 from autotune.cli.places import (
     StorageOption,
     StudyFile,
@@ -132,8 +132,9 @@ def _enter(options: NightOptions, file: str, wishes: Wishes) -> None:
 
 def _night(store: Store, study: Study, options: NightOptions, wishes: Wishes) -> None:
     from autotune.cli.deadline import deadline
+    from autotune.runner.clocks import clock_for
 
-    now = datetime.now().astimezone()
+    now = datetime.fromtimestamp(clock_for(study, store.log(study.name)).now_s).astimezone()
     # Without either option the night keeps the deadline it began with, or takes the study's own hours.
     end = deadline(options.until, options.hours, now)
     if options.detach:
@@ -153,7 +154,7 @@ def _watched_night(
     panel = sys.stdout.isatty() and not options.json
     screen: Screen = "nothing" if options.detached else "panel" if panel else "lines"
     log = log_path(store, study.name)
-    with watching(log, screen) as watcher:
+    with watching(log, screen, study.board) as watcher:
         watcher(Said(level="info", text=f"study {study.name}, storage {store.shown}, log {log}"))
         if end is not None:
             watcher(Said(level="info", text=f"until {end.astimezone():%Y-%m-%d %H:%M %Z}"))
@@ -191,12 +192,21 @@ def _detach(store: Store, study: Study, end: datetime | None, options: NightOpti
             arguments += [f"--{name}", str(value)]
     pid = start_detached(arguments, log, storage=store.url)
     if options.json:
-        print_json({"study": study.name, "pid": pid, "log": str(log), "storage": store.shown})
+        document: dict[str, Json] = {
+            "study": study.name,
+            "pid": pid,
+            "log": str(log),
+            "storage": store.shown,
+        }
+        print_json(document, board=study.board)
         return
-    print(f"The night of {study.name} goes on as process {pid}; this terminal is free.")
-    print(f"  watch   autotune status {study.name}    or    tail -f {log}")
-    print(f"  stop    autotune stop {study.name}")
-    print(f"  then    autotune compare {study.name}")
+    print_lines(
+        f"The night of {study.name} goes on as process {pid}; this terminal is free.",
+        f"  watch   autotune status {study.name}    or    tail -f {log}",
+        f"  stop    autotune stop {study.name}",
+        f"  then    autotune compare {study.name}",
+        board=study.board,
+    )
 
 
 def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> None:
@@ -218,9 +228,9 @@ def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> Non
             "log": str(log_path(store, name)),
             "comparison": comparison_json(study, log, comparison),
         }
-        print_json(document)
+        print_json(document, board=study.board)
     elif any(arm.n for arm in comparison.arms) or any(step.n for step in comparison.steps):
-        print_page(comparison_page(study, log, comparison))
+        print_page(comparison_page(study, log, comparison), board=study.board)
     if result.outcome in ("refused", "systemic failure"):
         raise BoardUnfit(
             f"the night ended early ({result.outcome}): {result.reason}",
@@ -244,7 +254,7 @@ def stop(
     from autotune.runner.sittings import is_alive
 
     with open_store(storage, read_only=False) as store:
-        store.study(name)
+        board = store.study(name).board
         sitting = store.sitting(name)
         running = sitting is not None and is_alive(sitting)
         if running:
@@ -256,11 +266,17 @@ def stop(
             sitting = store.sitting(name)
             stopped = sitting is None or not is_alive(sitting)
     if json:
-        print_json({"study": name, "was_running": running, "running": not stopped})
+        print_json({"study": name, "was_running": running, "running": not stopped}, board=board)
     elif not running:
-        print(f"Nothing is running study {name}; there is nothing to stop.")
+        print_lines(f"Nothing is running study {name}; there is nothing to stop.", board=board)
     elif stopped:
-        print(f"The night of {name} has ended and the board is restored. Go on with: autotune resume {name}")
+        print_lines(
+            f"The night of {name} has ended and the board is restored. Go on with: autotune resume {name}",
+            board=board,
+        )
     else:
-        print(f"The night of {name} has been asked to stop; it ends after the sample in hand, then restores.")
-        print(f"  see   autotune status {name}")
+        print_lines(
+            f"The night of {name} has been asked to stop; it ends after the sample in hand, then restores.",
+            f"  see   autotune status {name}",
+            board=board,
+        )

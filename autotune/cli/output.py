@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO, TypeAlias
 
 import typer
 
+from autotune.experiment.synthetic_boards import LABEL, is_synthetic
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -52,8 +54,13 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def print_json(document: Mapping[str, Json]) -> None:
-    """One JSON document on stdout: one line for programs, indented for a person at a terminal."""
+def print_json(document: Mapping[str, Json], *, board: str = "") -> None:
+    """One JSON document on stdout: one line for programs, indented for a person at a terminal.
+
+    `board`: whose figures these are; the document then says whether they are synthetic.
+    """
+    if board:
+        document = {"synthetic": is_synthetic(board), **document}
     indent = 2 if sys.stdout.isatty() else None
     print(json.dumps(_finite(document), indent=indent, ensure_ascii=False, allow_nan=False))
 
@@ -69,8 +76,18 @@ def _finite(value: Json) -> Json:
     return value
 
 
-def print_page(page: Page) -> None:
-    """The page on stdout: rich tables on a terminal, plain text elsewhere."""
+def print_lines(*lines: str, board: str) -> None:
+    """Lines on stdout; when `board` is synthetic, they say so first."""
+    print("\n".join([LABEL, *lines] if is_synthetic(board) else lines))
+
+
+def print_page(page: Page, *, board: str = "") -> None:
+    """The page on stdout: rich tables on a terminal, plain text elsewhere.
+
+    `board`: whose figures these are; the page then says first when they are synthetic.
+    """
+    if is_synthetic(board):
+        page = _labelled(page)
     if not sys.stdout.isatty():
         sys.stdout.write(page.text())
         return
@@ -88,6 +105,12 @@ def print_page(page: Page) -> None:
             _print_table(screen, part)
         else:
             _print_paragraph(screen, part)
+
+
+def _labelled(page: Page) -> Page:
+    from autotune.report.page import Page, Paragraph
+
+    return Page(parts=(Paragraph(lines=(LABEL,), tone="warning"), *page.parts))
 
 
 def _print_table(screen: Console, table: Table) -> None:

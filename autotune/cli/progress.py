@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 from autotune.cli.output import console, say
 from autotune.errors import AutotuneError, StorageError
+from autotune.experiment.synthetic_boards import is_synthetic
 from autotune.report.page import printable
 from autotune.report.words import duration_text, ratio_pm_text
 from autotune.runner.notices import Notice, Progress, Said, Watcher
@@ -39,12 +40,13 @@ def progress_line(progress: Progress) -> str:
 class NightLog:
     """The study's log file: one line per notice, with the local time."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, board: str) -> None:
         self._file = file
+        self._board = board
 
     def __call__(self, notice: Notice) -> None:
         now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        for line in _lines(notice):
+        for line in _lines(notice, self._board):
             self._file.write(f"{now} {line}\n")
         self._file.flush()
 
@@ -52,20 +54,24 @@ class NightLog:
 class PlainLines:
     """Notices as lines on stderr."""
 
+    def __init__(self, board: str) -> None:
+        self._board = board
+
     def __call__(self, notice: Notice) -> None:
-        for line in _lines(notice):
+        for line in _lines(notice, self._board):
             say(line)
 
 
 class LivePanel:
     """A panel that stays at the bottom of the terminal while sentences scroll by above it."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, board: str) -> None:
         self._live = live
+        self._board = board
 
     def __call__(self, notice: Notice) -> None:
         if isinstance(notice, Progress):
-            self._live.update(_panel(notice))
+            self._live.update(_panel(notice, self._board))
             return
         from rich.text import Text
 
@@ -73,14 +79,15 @@ class LivePanel:
         self._live.console.print(Text(printable(notice.text), style=style))
 
 
-def _lines(notice: Notice) -> list[str]:
+def _lines(notice: Notice, board: str) -> list[str]:
+    origin = "synthetic: " if is_synthetic(board) else ""
     if isinstance(notice, Progress):
-        return [progress_line(notice)]
+        return [origin + progress_line(notice)]
     mark = "" if notice.level == "info" else f"{notice.level}: "
-    return [mark + line for line in printable(notice.text).splitlines()]
+    return [origin + mark + line for line in printable(notice.text).splitlines()]
 
 
-def _panel(progress: Progress) -> RenderableType:
+def _panel(progress: Progress, board: str) -> RenderableType:
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
@@ -98,7 +105,8 @@ def _panel(progress: Progress) -> RenderableType:
     facts.add_row("time left", left)
     bar = ProgressBar(total=max(progress.samples, 1), completed=progress.sample)
     last = Text(printable(progress.last).replace("\n", " "), style="dim", overflow="ellipsis", no_wrap=True)
-    return Panel(Group(facts, bar, last), title=f"night of {progress.study}", title_align="left")
+    title = f"{'synthetic ' if is_synthetic(board) else ''}night of {progress.study}"
+    return Panel(Group(facts, bar, last), title=title, title_align="left")
 
 
 def _against_stock(ratio: float | None, pm: float | None) -> str:
@@ -109,8 +117,8 @@ Screen: TypeAlias = Literal["panel", "lines", "nothing"]
 
 
 @contextmanager
-def watching(log: Path, screen: Screen) -> Iterator[Watcher]:
-    """A watcher that writes the log file and the screen, until the block is left.
+def watching(log: Path, screen: Screen, board: str) -> Iterator[Watcher]:
+    """A watcher that writes the log file and the screen, until the block is left; each says when `board` is synthetic.
 
     Screen: a panel on stdout (a terminal), plain lines on stderr, or nothing (a detached night). Raises StorageError
     when the log file can't be written.
@@ -124,12 +132,12 @@ def watching(log: Path, screen: Screen) -> Iterator[Watcher]:
             hint="choose another place with --storage sqlite:////path/to/autotune.db",
         ) from None
     with _kept(file):
-        keep = _undisturbing(NightLog(file))
+        keep = _undisturbing(NightLog(file, board))
         if screen == "nothing":
             yield keep
             return
         try:
-            with _shown(screen) as show:
+            with _shown(screen, board) as show:
                 yield _both(keep, _undisturbing(show))
         except AutotuneError as error:
             # The screen hears of it at the edge; a detached night's stderr is the log itself.
@@ -158,9 +166,9 @@ def _undisturbing(watcher: Watcher) -> Watcher:
 
 
 @contextmanager
-def _shown(screen: Screen) -> Iterator[Watcher]:
+def _shown(screen: Screen, board: str) -> Iterator[Watcher]:
     if screen != "panel":
-        yield PlainLines()
+        yield PlainLines(board)
         return
     from rich.live import Live
     from rich.text import Text
@@ -169,7 +177,7 @@ def _shown(screen: Screen) -> Iterator[Watcher]:
     with contextlib.suppress(OSError):
         panel.start()
     try:
-        yield LivePanel(panel)
+        yield LivePanel(panel, board)
     finally:
         # A terminal that is gone must not take the place of what ended the night.
         with contextlib.suppress(OSError):

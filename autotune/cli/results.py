@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from autotune.cli.output import JsonOption, examples, print_json, print_page
+from autotune.cli.output import Json, JsonOption, examples, print_json, print_lines, print_page
 from autotune.cli.places import StorageOption, StudyName, open_store
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ def compare(
         )
     found = weigh(study, log, night)
     if json:
-        print_json(comparison_json(study, log, found))
+        print_json(comparison_json(study, log, found), board=study.board)
     else:
-        print_page(comparison_page(study, log, found))
+        print_page(comparison_page(study, log, found), board=study.board)
 
 
 def show(
@@ -108,14 +108,14 @@ def show(
     scores = trial_scores(study, log)
     if trial is None:
         if json:
-            print_json(pages.study_json(study, log, scores))
+            print_json(pages.study_json(study, log, scores), board=study.board)
         else:
-            print_page(pages.study_page(study, log, scores))
+            print_page(pages.study_page(study, log, scores), board=study.board)
         return
     if json:
-        print_json(pages.trial_json(study, log, scores, trial, texts))
+        print_json(pages.trial_json(study, log, scores, trial, texts), board=study.board)
         return
-    print_page(pages.trial_page(study, log, scores, trial))
+    print_page(pages.trial_page(study, log, scores, trial), board=study.board)
     for place, text in (texts or {}).items():
         print(f"\n--- {place}\n{text.rstrip()}")
 
@@ -132,12 +132,19 @@ def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: 
     files = export_files(study, log)
     written = write_files(to, files)
     if json:
-        print_json({"study": name, "directory": str(to), "files": [str(path) for path in written]})
+        document: dict[str, Json] = {
+            "study": name,
+            "directory": str(to),
+            "files": [str(path) for path in written],
+        }
+        print_json(document, board=study.board)
         return
-    print(f"Written into {to}; nothing is installed:")
-    for path in written:
-        print(f"  {path}")
-    print(f"How to install and to undo it by hand: {to / 'PROVENANCE.md'}")
+    print_lines(
+        f"Written into {to}; nothing is installed:",
+        *(f"  {path}" for path in written),
+        f"How to install and to undo it by hand: {to / 'PROVENANCE.md'}",
+        board=study.board,
+    )
 
 
 def _raw_texts(store: Store, name: str, log: Sequence[Event], trial: int) -> dict[str, str]:

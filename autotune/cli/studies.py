@@ -9,6 +9,7 @@ import typer
 
 from autotune.cli.output import JsonOption, examples, print_json, print_page
 from autotune.cli.places import StorageOption, complete_study_name, open_store
+from autotune.experiment.synthetic_boards import is_synthetic
 
 if TYPE_CHECKING:
     from autotune.cli.output import Json
@@ -48,14 +49,19 @@ def status(name: OptionalStudyName = None, *, storage: StorageOption = "", json:
             raise UsageError("the database holds no study yet", hint="Try: autotune run quickstart")
         found = [store.summary(one) for one in names]
         shown = store.shown
-    chosen = max(found, key=lambda one: (_is_running(one), one.last_at or one.created))
+    chosen = max(found, key=_recency)
     if json:
-        document = {**_summary_json(chosen), "storage": shown}
+        document: dict[str, Json] = {**_summary_json(chosen), "storage": shown}
         if not name:
             document["studies"] = [_summary_json(one) for one in found]
         print_json(document)
         return
-    print_page(_page(chosen, [one.name for one in found if one is not chosen]))
+    print_page(_page(chosen, [one.name for one in found if one is not chosen]), board=chosen.board)
+
+
+def _recency(one: StudySummary) -> tuple[bool, str]:
+    """Running ones first, then the latest. The clock of a synthetic board says nothing about when that was."""
+    return _is_running(one), one.created if is_synthetic(one.board) else one.last_at or one.created
 
 
 def list_studies(*, storage: StorageOption = "", json: JsonOption = False) -> None:
@@ -74,7 +80,7 @@ def list_studies(*, storage: StorageOption = "", json: JsonOption = False) -> No
         columns=("study", "nights", "stage", "samples", "failed", "trials", "best", "last event", "state"),
         rows=tuple(
             (
-                one.name,
+                f"{one.name} (synthetic)" if is_synthetic(one.board) else one.name,
                 str(one.night),
                 one.stage,
                 f"{one.samples:,}",
@@ -156,6 +162,7 @@ def _best_text(one: StudySummary) -> str:
 def _summary_json(one: StudySummary) -> dict[str, Json]:
     return {
         "study": one.name,
+        "synthetic": is_synthetic(one.board),
         "stage": one.stage,
         "night": one.night,
         "purpose": one.purpose,

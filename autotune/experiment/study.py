@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from autotune.experiment.events import Measurement
+from autotune.experiment.synthetic_boards import is_synthetic
 from autotune.space.build import BuildRecipe
 from autotune.space.configuration import Configuration
 from autotune.space.expression import Expression
@@ -300,7 +301,7 @@ class Study(Record):
     @property
     def is_synthetic(self) -> bool:
         """Whether its board is made of numbers: then every output says so."""
-        return self.board.startswith("synthetic:")
+        return is_synthetic(self.board)
 
     @property
     def busy_s(self) -> float:

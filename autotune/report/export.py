@@ -11,6 +11,7 @@ from autotune.actuators.wording import kernel_text, safe_word
 from autotune.errors import SettingUnsupported, UsageError
 from autotune.experiment.events import Event, NightBegun
 from autotune.experiment.study import Study
+from autotune.experiment.synthetic_boards import LABEL
 from autotune.measurement.comparison import Comparison, compare
 from autotune.report.by_hand import FILED, by_hand_lines, is_by_hand
 from autotune.report.changes import changes, last_night
@@ -70,7 +71,12 @@ def export_files(study: Study, log: Sequence[Event]) -> dict[str, str]:
     if families["thp"]:
         files[THP_FILE] = _thp_text(study, families["thp"], stock)
     files[PROVENANCE_FILE] = _provenance(study, comparison, begun, configuration, stock, tuple(files))
-    return files
+    return {name: _labelled(name, text) for name, text in files.items()} if study.is_synthetic else files
+
+
+def _labelled(name: str, text: str) -> str:
+    """A file that nobody is to take for a measured one."""
+    return f"**{LABEL}**\n\n{text}" if name.endswith(".md") else f"# {LABEL}\n{text}"
 
 
 def _as_measured(

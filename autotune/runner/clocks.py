@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+from autotune.experiment.events import Event
+from autotune.experiment.study import Study
+
+SYNTHETIC_EVENING: Final = "2026-01-01T21:00:00.000+00:00"
+"""When the first night of every synthetic study begins: the same study gives the same night, whenever it is held."""
 
 
 class Clock(Protocol):
@@ -38,6 +45,15 @@ class WallClock:
 
     def advance(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def clock_for(study: Study, log: Sequence[Event]) -> Clock:
+    """The clock of the study's board: the world's, or one that stands at the last event until somebody measures."""
+    if not study.is_synthetic:
+        return WallClock()
+    from autotune.synthetic.clock import VirtualClock
+
+    return VirtualClock.at_text(log[-1].at if log else SYNTHETIC_EVENING)
 
 
 def now_text() -> str:

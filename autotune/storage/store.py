@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -131,6 +132,7 @@ class Store:
             return StudySummary(
                 name=name,
                 created=row.created,
+                board=json.loads(row.definition).get("board", "local"),
                 sitting=self._sitting(connection, row.id),
                 stage=stands.stage,
                 night=stands.night,

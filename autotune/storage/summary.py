@@ -64,6 +64,7 @@ class StudySummary:
     sitting: Sitting | None
     created: str
     last_at: str
+    board: str
     purpose: str = "tune"
 
 

@@ -170,6 +170,7 @@ def test_stop_says_when_nothing_runs(autotune: Autotune, url: str) -> None:
     assert result.exit_code == 0
     assert "Nothing is running" in result.stdout
     assert only_json(autotune("stop", "invented", "--json", "--storage", url)) == {
+        "synthetic": False,
         "study": "invented",
         "was_running": False,
         "running": False,

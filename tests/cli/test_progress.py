@@ -53,7 +53,7 @@ def test_plain_lines_go_to_stderr_and_to_the_log_with_the_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "deep" / "s.log"
-    with watching(log, "lines") as watch:
+    with watching(log, "lines", "local") as watch:
         watch(Said(level="warning", text="one\ntwo \x1b[31m"))
         watch(SEARCHING)
     shown = capsys.readouterr()
@@ -64,14 +64,14 @@ def test_plain_lines_go_to_stderr_and_to_the_log_with_the_time(
 
 
 def test_a_detached_night_only_writes_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with watching(tmp_path / "s.log", "nothing") as watch:
+    with watching(tmp_path / "s.log", "nothing", "local") as watch:
         watch(Said(level="info", text="hello"))
     assert capsys.readouterr() == ("", "")
     assert "hello" in (tmp_path / "s.log").read_text()
 
 
 def test_the_panel_shows_sentences_and_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with watching(tmp_path / "s.log", "panel") as watch:
+    with watching(tmp_path / "s.log", "panel", "local") as watch:
         watch(Said(level="error", text="something [bold]odd[/bold] happened"))
         watch(SEARCHING)
     shown = capsys.readouterr().out
@@ -81,20 +81,20 @@ def test_the_panel_shows_sentences_and_the_stage(tmp_path: Path, capsys: pytest.
 
 def test_the_log_goes_on_where_it_was(tmp_path: Path) -> None:
     for text in ("first", "second"):
-        with watching(tmp_path / "s.log", "nothing") as watch:
+        with watching(tmp_path / "s.log", "nothing", "local") as watch:
             watch(Said(level="info", text=text))
     assert len((tmp_path / "s.log").read_text().splitlines()) == 2
 
 
 def test_what_ended_the_night_is_in_the_log(tmp_path: Path) -> None:
-    with pytest.raises(BoardUnfit), watching(tmp_path / "s.log", "lines"):
+    with pytest.raises(BoardUnfit), watching(tmp_path / "s.log", "lines", "local"):
         raise BoardUnfit("it rained into the rack")
     assert "error: it rained into the rack" in (tmp_path / "s.log").read_text()
 
 
 def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError) as refused, watching(tmp_path / "file" / "s.log", "lines"):
+    with pytest.raises(StorageError) as refused, watching(tmp_path / "file" / "s.log", "lines", "local"):
         pass
     assert "--storage" in refused.value.hint
 
@@ -104,7 +104,7 @@ def test_neither_a_full_disk_nor_a_broken_pipe_under_a_watcher_reaches_the_night
 ) -> None:
     read, write = os.pipe()
     os.close(read)
-    with os.fdopen(write, "w") as nobody, watching(Path("/dev/full"), "lines") as watch:
+    with os.fdopen(write, "w") as nobody, watching(Path("/dev/full"), "lines", "local") as watch:
         monkeypatch.setattr("sys.stderr", nobody)
         watch(Said(level="info", text="hello"))
         monkeypatch.undo()
@@ -120,7 +120,7 @@ def test_a_terminal_that_is_gone_does_not_hide_what_ended_the_night(
     monkeypatch.setenv("TERM", "xterm")
 
     def night() -> None:
-        with watching(tmp_path / "s.log", "panel") as watch:
+        with watching(tmp_path / "s.log", "panel", "local") as watch:
             watch(SEARCHING)
             os.close(ours)
             watch(Said(level="info", text="hello"))
