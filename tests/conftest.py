@@ -183,6 +183,12 @@ def real_wrk() -> str:
     return _program("wrk")
 
 
+@pytest.fixture
+def real_luajit() -> str:
+    """The path of the machine's luajit; skips where there is none."""
+    return _program("luajit")
+
+
 def _program(name: str) -> str:
     path = shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if path is None:

@@ -15,7 +15,7 @@ from autotune.agent.faults import Fault
 from autotune.agent.qdisc import KINDS
 
 SEARCH_PATH = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin", "/bin")
-PROGRAMS = ("nginx", "wrk", "php-fpm")
+PROGRAMS = ("nginx", "wrk", "luajit", "php-fpm")
 
 _PATH_CAP = 256
 _VALUE_CAP = 128

@@ -16,9 +16,9 @@ from autotune.agent.places import Places
 from autotune.agent.protocol import PROTOCOL, HelloReply, Program
 from autotune.agent.restore import boot_id, netns
 
-_VERSION_ARGUMENT = {"nginx": "-V", "wrk": "-v", "php-fpm": "-nv"}
+_VERSION_ARGUMENT = {"nginx": "-V", "wrk": "-v", "luajit": "-v", "php-fpm": "-nv"}
 _VERSION_CAP = 8192
-_VERSION_LINES = {"nginx": 40, "wrk": 1, "php-fpm": 1}
+_VERSION_LINES = {"nginx": 40, "wrk": 1, "luajit": 1, "php-fpm": 1}
 
 
 def facts(places: Places) -> HelloReply:

@@ -13,6 +13,7 @@ from autotune.agent.processes import Child
 from autotune.agent.protocol import Run
 
 _OUTPUT_CAP = 256 * 1024
+NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu_s": 0.0, "timed_out": False}
 
 
 class Generator:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Dict, List, Literal, Optional, Tuple
 
-from autotune.agent import load, nginx, orders, services
+from autotune.agent import load, nginx, open_loop, orders, services
 from autotune.agent.faults import Fault
 from autotune.agent.guardian import Guardian
 from autotune.agent.journal import Entry, Journal, read_journal
@@ -48,7 +48,6 @@ class Held:
         self._token = str(begin["token"])
         self._tested = Tested(places, self._token, programs, self._record)
         self._www = places.state_of(self._token) + "/www"
-        self._script = places.run_of(self._token) + "/report.lua"
         self._guardian: Optional[Guardian] = None
         self._guardian_restarted = False
         self._may_keep = begin["kept"] is True
@@ -110,7 +109,7 @@ class Held:
             make_own_dir(path, self._places.uid)
         for name, content in files.items():
             _put(self._www, name, content)
-        load.write_report_script(self._script)
+        load.write_scripts(run)
         return {
             "token": self._token,
             "conf_path": self._tested.files.conf,
@@ -278,7 +277,7 @@ class Held:
     # -- load -----------------------------------------------------------------------------------------------------------
 
     def load(self, order: orders.Load) -> LoadReply:
-        """A warm-up and a measured run against the nginx of the last switch. Raises Fault without one.
+        """A warm-up and a measured run against the nginx of the last switch, or one at a fixed rate. Raises Fault without one.
 
         One that has died meanwhile is loaded all the same: the reply then tells of no workers.
         """
@@ -289,12 +288,15 @@ class Held:
             )
         if not orders.serves(server.listen, order.address, order.port):
             raise Fault("refused", f"{order.url} is not served where the tested server listens")
-        program = self._programs["wrk"]["path"]
+        name = open_loop.PROGRAM if order.rate_per_s else "wrk"
+        program = self._programs[name]["path"]
         if not program:
-            raise Fault("failed", "wrk is not installed here", "apt-get install wrk")
+            raise Fault("failed", f"{name} is not installed here", f"apt-get install {name}")
         self._ensure_guardian()
         self._journal.append([self._intent(program)], sync=True)
-        reply = load.run_load(program, self._script, order, server, self._line, self._record)
+        reply = load.run_load(
+            program, self._places.run_of(self._token), order, server, self._line, self._record
+        )
         if master := self._tested.php_master:
             # Its children come and go as it is told; a master that is gone is a worker that died.
             reply["workers_before"].append(master)

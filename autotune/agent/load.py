@@ -1,4 +1,4 @@
-"""One load: wrk warming up, then wrk measured, with the board's counters around it."""
+"""One load: wrk warming up, then wrk measured, or the open-loop generator, with the board's counters around it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import socket
 import time
 from typing import Callable, List, Sequence, Set, Tuple
 
-from autotune.agent import counters, mounts, sockets
+from autotune.agent import counters, mounts, processes, sockets
 from autotune.agent.faults import Fault
-from autotune.agent.generator import Generator
+from autotune.agent.generator import NOT_RUN, Generator
 from autotune.agent.line import Line
 from autotune.agent.nginx import Server
+from autotune.agent.open_loop import OpenLoop, write_open_loop
 from autotune.agent.orders import Load, is_address
 from autotune.agent.places import write_text
 from autotune.agent.processes import Child
@@ -26,12 +27,12 @@ _ANSWER_EXTRA_S, _END_EXTRA_S = 5, 15
 # So long that a thread's place in it is its own, and short enough for every thread to read it in no time.
 _LIST_LENGTH = 1000
 _NAME_CACHE = "/run/nscd"
-_NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu_s": 0.0, "timed_out": False}
 
 
-def write_report_script(path: str) -> None:
-    """Puts wrk's report script where `run_load` expects it."""
-    write_text(path, REPORT_LUA)
+def write_scripts(run_dir: str) -> None:
+    """Puts the generators' scripts where `run_load` expects them."""
+    write_text(f"{run_dir}/report.lua", REPORT_LUA)
+    write_open_loop(run_dir)
 
 
 def request_list(targets: Sequence[Tuple[str, int]], seed: int) -> List[str]:
@@ -81,16 +82,18 @@ def _leads_to(host: str) -> Set[str]:
 
 
 def run_load(
-    program: str, script: str, order: Load, server: Server, line: Line, record: Callable[[int, int], None]
+    program: str, run_dir: str, order: Load, server: Server, line: Line, record: Callable[[int, int], None]
 ) -> LoadReply:
-    """Both runs. Raises Leave when the controller goes or a signal comes; no wrk outlives that."""
-    generator = _Wrk(program, script, order, line, record)
+    """Both runs. Raises Leave when the controller goes or a signal comes; no generator outlives that."""
+    targets = request_list(order.targets, order.seed) if len(order.targets) > 1 else [order.targets[0][0]]
+    write_text(f"{run_dir}/requests", "\n".join(targets) + "\n")
+    generator = (OpenLoop if order.rate_per_s else _Wrk)(program, run_dir, order, line, record)
     workers_before = server.workers()
-    warmup = generator.run(order.warmup_s, lambda _: None) if order.warmup_s else _NOT_RUN
+    warmup = generator.warm_up()
     held: List[int] = []
     where = (order.address, order.port)
     before, counted, cpu_s = counters.levels(where), counters.counters(), server.cpu_s()
-    measured = generator.run(order.duration_s, lambda pid: held.append(_sockets_held(pid, order.connections)))
+    measured = generator.measure(lambda pid: held.append(_sockets_held(pid, order.connections)))
     cpu_s, counted_after = server.cpu_s() - cpu_s, counters.counters()
     return {
         "warmup": warmup,
@@ -107,7 +110,7 @@ def run_load(
 
 
 def _sockets_held(pid: int, wanted: int) -> int:
-    """wrk's open sockets, the most of a few looks.
+    """The generator's open sockets, its children's too, the most of a few looks.
 
     One whose server has just hung up counts, one that wrk gave up for good doesn't. Counting established connections
     instead takes a server that closes often (keepalive_requests) for a load that died. Between closing a socket and
@@ -115,7 +118,8 @@ def _sockets_held(pid: int, wanted: int) -> int:
     """
     most = 0
     for _ in range(_LOOKS):
-        most = max(most, len(sockets.owned_inodes(pid)))
+        generator = (pid, *processes.children(pid))
+        most = max(most, sum(len(sockets.owned_inodes(one)) for one in generator))
         if most >= wanted:
             break
         time.sleep(_BETWEEN_LOOKS_S)
@@ -126,22 +130,22 @@ class _Wrk:
     """wrk as this load wants it, run once to warm up and once to measure."""
 
     def __init__(
-        self, program: str, script: str, order: Load, line: Line, record: Callable[[int, int], None]
+        self, program: str, run_dir: str, order: Load, line: Line, record: Callable[[int, int], None]
     ) -> None:
         self._program = program
-        self._script = script
+        self._run_dir = run_dir
         self._order = order
-        run_dir = os.path.dirname(script)
         self._generator = Generator(order.cpus, line, record, host_names(order, run_dir))
-        self._list = ""
-        if len(order.targets) > 1:
-            self._list = run_dir + "/requests"
-            write_text(self._list, "\n".join(request_list(order.targets, order.seed)) + "\n")
 
-    def run(self, seconds: float, at_half: Callable[[int], None]) -> Run:
-        """One wrk; `at_half` is handed its pid half-way. It counts in whole seconds, so a fraction is ended by SIGINT,
-        on which it reports as usual.
-        """
+    def warm_up(self) -> Run:
+        return self._run(self._order.warmup_s, lambda _: None) if self._order.warmup_s else NOT_RUN
+
+    def measure(self, at_half: Callable[[int], None]) -> Run:
+        """`at_half` is handed its pid half-way."""
+        return self._run(self._order.duration_s, at_half)
+
+    def _run(self, seconds: float, at_half: Callable[[int], None]) -> Run:
+        """It counts in whole seconds, so a fraction is ended by SIGINT, on which it reports as usual."""
         moments: List[Tuple[float, Callable[[Child], None]]] = [(seconds / 2, lambda wrk: at_half(wrk.pid))]
         if seconds != int(seconds):
             moments.append((seconds, lambda wrk: wrk.signal_group(signal.SIGINT)))
@@ -159,9 +163,9 @@ class _Wrk:
             f"{whole_s + _ANSWER_EXTRA_S}s",
             "--latency",
             "-s",
-            self._script,
+            f"{self._run_dir}/report.lua",
             order.url,
             "--",
             order.marker,
-            *((self._list, str(order.threads)) if self._list else ()),
+            *((f"{self._run_dir}/requests", str(order.threads)) if len(order.targets) > 1 else ()),
         )

@@ -18,7 +18,7 @@ _MARKER = re.compile(r"[A-Za-z0-9]{4,64}")
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
 _LOAD_URLS_CAP, _SHARES_CAP = 500, 10_000
 _PATHS_CAP, _WRITES_CAP, _FILES_CAP, _URLS_CAP = 2000, 500, 200, 50
-_LEASE_CAP_S, _RUN_CAP_S = 86400.0, 3600.0
+_LEASE_CAP_S, _RUN_CAP_S, _RATE_CAP_PER_S = 86400.0, 3600.0, 1e7
 
 
 class NightOrder(NamedTuple):
@@ -57,7 +57,10 @@ class Switch(NamedTuple):
 
 
 class Load(NamedTuple):
-    """`host` is what the URLs name, `address` where it is; each target (path and query) has a whole-number share."""
+    """`host` is what the URLs name, `address` where it is; each target (path and query) has a whole-number share.
+
+    `rate_per_s` 0: as fast as the server answers.
+    """
 
     scheme: str
     host: str
@@ -72,6 +75,7 @@ class Load(NamedTuple):
     duration_s: float
     marker: str
     cpus: Tuple[int, ...]
+    rate_per_s: float
 
     @property
     def url(self) -> str:
@@ -211,6 +215,7 @@ def load(body: Dict[str, Any]) -> Load:
         _number(body, "duration_s", 0.1, _RUN_CAP_S),
         marker,
         _cpus(body),
+        _number(body, "rate_per_s", 0.0, _RATE_CAP_PER_S),
     )
 
 

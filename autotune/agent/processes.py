@@ -11,7 +11,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from autotune.agent.journal import Recorded
 from autotune.agent.places import Places
 
-_OURS = ("nginx", "wrk", "php-fpm")  # how their names begin: php-fpm8.2
+_OURS = ("nginx", "wrk", "luajit", "php-fpm")  # how their names begin: php-fpm8.2
 _GONE_WITHIN_S = 5.0
 _POLL_S = 0.0005
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -201,7 +201,7 @@ def _become(
 def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> List[int]:
     """Every living process of this night: recorded, named by its token, or holding one of its files open.
 
-    A process is only taken when its start time is the recorded one, or when it is an nginx or a wrk with the token in
+    A process is only taken when its start time is the recorded one, or when it is an nginx or a load generator with the token in
     its arguments, its group or its open files: a worker whose master was killed has neither parent nor arguments left.
     A recorded number that another process leads by now is no group of ours: numbers go round within a night.
     """

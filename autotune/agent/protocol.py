@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Literal, Optional, TypedDict
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_LINE = 8 * 1024 * 1024
 
 VERBS = (
@@ -66,7 +66,7 @@ class HelloReply(TypedDict):
     run_is_tmpfs: bool
     state_dir: str  # where the tested nginx's site and logs live (on disk)
     state_free_bytes: int
-    programs: Dict[str, Program]  # nginx, wrk, php-fpm
+    programs: Dict[str, Program]  # nginx, wrk, luajit, php-fpm
     model: str  # /proc/device-tree/model, or the CPU's name
     clock: str  # the machine's UTC time, ISO-8601
 
@@ -226,10 +226,11 @@ class LoadUrl(TypedDict):
 
 
 class LoadRequest(TypedDict):
-    """One warm-up and one measured run of wrk. The agent builds argv itself; nothing here reaches a shell.
+    """One warm-up and one measured run of wrk, or one run at a fixed rate of luajit. The agent builds argv itself; nothing
+    here reaches a shell.
 
     Several URLs are one load: a list of requests in these shares, shuffled with `seed`. They have one scheme, host and
-    port; a host that is a name stands for `address`.
+    port; a host that is a name stands for `address`. At a fixed rate the warm-up is the beginning of the one run.
     """
 
     urls: List[LoadUrl]
@@ -241,6 +242,7 @@ class LoadRequest(TypedDict):
     duration_s: float
     marker: str  # the report script prints its JSON line behind this
     cpus: List[int]  # CPUs the generator may use; [] for all
+    rate_per_s: float  # 0: as fast as the server answers
 
 
 class Run(TypedDict):
@@ -263,7 +265,7 @@ class LoadReply(TypedDict):
     server_cpu_s: float
     workers_before: List[int]
     workers_after: List[int]
-    connections_held: int  # sockets wrk has open, half-way through the measured run
+    connections_held: int  # sockets the generator has open, half-way through the measured run
     error_log: str
 
 

@@ -57,7 +57,7 @@ def shipment() -> Shipment:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_entry("autotune/__init__.py"), b"")
-        for file in sorted(package.glob("*.py")):
+        for file in sorted((*package.glob("*.py"), *package.glob("*.lua"))):
             archive.writestr(_entry(f"autotune/agent/{file.name}"), file.read_bytes())
     data = content.getvalue()
     return Shipment(data=data, digest=hashlib.sha256(data).hexdigest())

@@ -180,7 +180,7 @@ class Connection:
         return replies.checked(self._ask("check", paths=list(paths), urls=[]))
 
     def load(self, order: LoadOrder) -> LoadSeen:
-        """A warm-up and a measured run against the server of the last switch."""
+        """A warm-up and a measured run against the server of the last switch, or one run at a fixed rate."""
         within_s = 2 * (order.warmup_s + order.duration_s) + _LOAD_EXTRA_S
         return replies.load_seen(self._ask("load", within_s=within_s, **asdict(order)))
 

@@ -50,6 +50,10 @@ class BoardFacts:
         return self._found("wrk")
 
     @property
+    def luajit(self) -> Program | None:
+        return self._found("luajit")
+
+    @property
     def nginx_version(self) -> tuple[int, int, int]:
         """(1, 22, 1) for nginx/1.22.1; (0, 0, 0) without nginx or for a text that names no version."""
         found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", self.nginx.version if self.nginx else "")

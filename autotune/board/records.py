@@ -183,7 +183,8 @@ class LoadUrl:
 class LoadOrder:
     """One warm-up and one measured run of wrk over one or more URLs of one scheme, host and port.
 
-    A host that is a name stands for `address`. `seed` shuffles the list of requests.
+    A host that is a name stands for `address`. `seed` shuffles the list of requests. `rate_per_s` not 0: one run of the
+    open-loop generator instead, whose beginning, `warmup_s` long, doesn't count.
     """
 
     urls: tuple[LoadUrl, ...]
@@ -195,6 +196,7 @@ class LoadOrder:
     duration_s: float
     marker: str
     cpus: tuple[int, ...]
+    rate_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,5 +137,5 @@ def leftovers(board: BoardNamespace) -> list[str]:
     found = board.run("find", "/run/autotune", "/var/lib/autotune", "-mindepth", "1").stdout.split()
     names = [name for _, name, _ in board.processes()]
     return [path for path in found if path != "/run/autotune/lock"] + [
-        name for name in names if name in ("nginx", "wrk", "autotune-guard")
+        name for name in names if name in ("nginx", "wrk", "luajit", "autotune-guard")
     ]

@@ -38,6 +38,7 @@ LOAD = {
     "duration_s": 2,
     "marker": "abcd",
     "cpus": [],
+    "rate_per_s": 0,
 }
 
 
@@ -73,6 +74,9 @@ def test_a_lease_has_sensible_limits(lease_s: object) -> None:
         {"cpus": [10_000]},
         {"cpus": ["0"]},
         {"marker": None},
+        {"rate_per_s": -1},
+        {"rate_per_s": 1e12},
+        {"rate_per_s": float("nan")},
     ],
 )
 def test_a_load_that_makes_no_sense_is_refused(change: dict[str, object]) -> None:

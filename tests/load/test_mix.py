@@ -79,6 +79,7 @@ def body(*urls: str, address: str = "127.0.0.2", weight: object = 1) -> dict[str
         "duration_s": 1,
         "marker": "report0123",
         "cpus": [],
+        "rate_per_s": 0,
     }
 
 

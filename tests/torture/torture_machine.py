@@ -165,7 +165,7 @@ def _service_groups() -> set[int]:
 
 
 def _role(comm: str, line: str) -> str:
-    if comm in ("nginx", "wrk"):
+    if comm in ("nginx", "wrk", "luajit"):
         return comm
     if comm.startswith("php-fpm"):
         return "php-fpm"
