@@ -226,11 +226,11 @@ def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> Non
             "restored": list(result.restored),
             "storage": store.shown,
             "log": str(log_path(store, name)),
-            "comparison": comparison_json(study, log, comparison),
+            "comparison": comparison_json(study, log, comparison, store.aa_record()),
         }
         print_json(document, board=study.board)
     elif any(arm.n for arm in comparison.arms) or any(step.n for step in comparison.steps):
-        print_page(comparison_page(study, log, comparison), board=study.board)
+        print_page(comparison_page(study, log, comparison, store.aa_record()), board=study.board)
     if result.outcome in ("refused", "systemic failure"):
         raise BoardUnfit(
             f"the night ended early ({result.outcome}): {result.reason}",

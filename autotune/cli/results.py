@@ -67,7 +67,7 @@ def compare(
     from autotune.report.comparison_page import comparison_json, comparison_page
 
     with open_store(storage) as store:
-        study, log = store.study(name), store.log(name)
+        study, log, record = store.study(name), store.log(name), store.aa_record()
     if last_night(log, night) is None:
         raise UsageError(
             f"{name} has no night {night}" if night else f"no night of {name} has begun yet",
@@ -75,9 +75,9 @@ def compare(
         )
     found = weigh(study, log, night)
     if json:
-        print_json(comparison_json(study, log, found), board=study.board)
+        print_json(comparison_json(study, log, found, record), board=study.board)
     else:
-        print_page(comparison_page(study, log, found), board=study.board)
+        print_page(comparison_page(study, log, found, record), board=study.board)
 
 
 def show(

@@ -66,14 +66,22 @@ def _recency(one: StudySummary) -> tuple[bool, str]:
 
 def list_studies(*, storage: StorageOption = "", json: JsonOption = False) -> None:
     """List the studies of the database."""
+    from autotune.report.calibration_parts import record_lines
     from autotune.report.page import Page, Paragraph, Table
     from autotune.report.words import local_time_text
 
     with open_store(storage) as store:
         found = [store.summary(one) for one in store.names()]
+        record = store.aa_record()
         shown = store.shown
     if json:
-        print_json({"storage": shown, "studies": [_summary_json(one) for one in found]})
+        print_json(
+            {
+                "storage": shown,
+                "studies": [_summary_json(one) for one in found],
+                "aa_record": {"stages": record.stages, "false_alarms": record.false_alarms},
+            }
+        )
         return
     studies = Table(
         title="",
@@ -94,7 +102,11 @@ def list_studies(*, storage: StorageOption = "", json: JsonOption = False) -> No
         ),
         right=frozenset({"nights", "samples", "failed", "trials"}),
     )
-    lines = (f"{len(found)} in {shown}",) if found else ("No study yet. Try: autotune run quickstart",)
+    lines = (
+        (f"{len(found)} in {shown}", *(f"stock against itself: {line}" for line in record_lines(record)))
+        if found
+        else ("No study yet. Try: autotune run quickstart",)
+    )
     print_page(Page(parts=(studies, Paragraph(lines=lines, tone="quiet"))))
 
 

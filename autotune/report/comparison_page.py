@@ -9,8 +9,10 @@ from typing import Any
 
 from autotune.experiment.events import AppliedStep, Doubt, Event
 from autotune.experiment.study import Study
+from autotune.measurement.calibration import AARecord
 from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
 from autotune.measurement.verdicts import Verdict
+from autotune.report.calibration_parts import calibration_paragraph
 from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
 from autotune.report.limit_parts import limits_json, limits_table, violated_lines
 from autotune.report.page import Page, Paragraph, Part, Table
@@ -33,8 +35,13 @@ from autotune.report.workload_parts import (
 _ARMS = ("stock", "hand-tuned", "automatic")
 
 
-def comparison_page(study: Study, log: Sequence[Event], comparison: Comparison) -> Page:
-    """The answer first, then the arms, the pairs, the steps, the settings, the doubts, and where to look next."""
+def comparison_page(
+    study: Study, log: Sequence[Event], comparison: Comparison, record: AARecord | None = None
+) -> Page:
+    """The answer first, then the arms, the pairs, the steps, the settings, the doubts, and where to look next.
+
+    `record`: the A/A stages of every study in the database.
+    """
     begun = last_night(log, comparison.night)
     stock = begun.stock if begun else {}
     parts: list[Part] = [
@@ -57,7 +64,7 @@ def comparison_page(study: Study, log: Sequence[Event], comparison: Comparison) 
             columns=("step", "setting", "why"),
             rows=missing,
         ),
-        _calibration_paragraph(comparison),
+        calibration_paragraph(comparison.calibration, None if study.is_synthetic else record),
         Paragraph(title="Not counted", lines=excluded_lines(comparison)),
         Table(
             title="Reasons for doubt",
@@ -69,7 +76,9 @@ def comparison_page(study: Study, log: Sequence[Event], comparison: Comparison) 
     return Page(parts=tuple(parts))
 
 
-def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) -> dict[str, Any]:
+def comparison_json(
+    study: Study, log: Sequence[Event], comparison: Comparison, record: AARecord | None = None
+) -> dict[str, Any]:
     """The same as data. `settings` holds texts, and only what differs from stock; for stock, the values it replaces."""
     begun = last_night(log, comparison.night)
     stock = begun.stock if begun else {}
@@ -109,6 +118,7 @@ def comparison_json(study: Study, log: Sequence[Event], comparison: Comparison) 
     ]
     document["all_steps"] = None if comparison.all_steps is None else _step_json(comparison.all_steps)
     document["calibration"] = _calibration_json(comparison)
+    document["aa_record"] = None if record is None else dataclasses.asdict(record)
     document["excluded"] = list(excluded_lines(comparison))
     document["doubts"] = [one.model_dump() for one in comparison.doubts]
     document["stamps"] = list(stamps(study, comparison))
@@ -278,20 +288,6 @@ def _share(share: float) -> str:
 
 def _missing(steps: Sequence[AppliedStep]) -> tuple[tuple[str, ...], ...]:
     return tuple((f"{step.number} {step.name}", one.id, one.reason) for step in steps for one in step.missing)
-
-
-def _calibration_paragraph(comparison: Comparison) -> Paragraph:
-    found = comparison.calibration
-    if found is None:
-        return Paragraph(lines=())
-    return Paragraph(
-        title="How well this board could see",
-        lines=(
-            f"stock against itself, {found.pairs} pairs: {found.verdict}",
-            f"one run varies by {_share(found.sigma_run)}, drift {found.drift_per_hour * 100:+.1f} % per hour",
-            f"smallest difference it could show: about {_share(found.smallest_visible_difference)}",
-        ),
-    )
 
 
 def _next(study: Study, comparison: Comparison) -> tuple[str, ...]:

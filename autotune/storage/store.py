@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +30,9 @@ from autotune.storage.difference import refusal
 from autotune.storage.lost_file import OpenFile
 from autotune.storage.summary import Sitting, StudySummary, standing
 from autotune.storage.tables import EVENTS, RAW, SITTINGS, STOP_REQUESTS, STUDIES
+
+if TYPE_CHECKING:
+    from autotune.measurement.calibration import AARecord
 
 __all__ = ["Sitting", "Store", "StudySummary", "default_url"]
 
@@ -146,6 +149,13 @@ class Store:
                 last_at=stands.last_at,
                 purpose=stands.purpose,
             )
+
+    def aa_record(self) -> AARecord:
+        """How often stock against itself looked different, over all A/A stages of real boards in this database."""
+        from autotune.storage.aa_stages import record_of  # brings scipy, which nothing else here needs
+
+        with self._look() as connection:
+            return record_of(connection)
 
     # Events
 

@@ -66,6 +66,17 @@ def test_list_names_every_study(autotune: Autotune, finished: str) -> None:
     ] == ["invented"]
 
 
+def test_list_and_compare_tell_how_often_stock_looked_different_from_itself(
+    autotune: Autotune, finished: str
+) -> None:
+    assert "false alarms in the 1 such stage" in autotune("list", "--storage", finished).stdout
+    assert "false alarms in the 1 such stage" in autotune("compare", "invented", "--storage", finished).stdout
+    for command in (("list",), ("compare", "invented")):
+        document = only_json(autotune(*command, "--json", "--storage", finished))
+        assert document["aa_record"]["stages"] == 1
+        assert document["aa_record"]["false_alarms"] in (0, 1)
+
+
 def test_compare_gives_the_shape_that_is_promised(autotune: Autotune, finished: str) -> None:
     document = only_json(autotune("compare", "invented", "--json", "--storage", finished))
     for arm in ("stock", "hand_tuned", "automatic"):
