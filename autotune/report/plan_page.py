@@ -13,6 +13,7 @@ _MEANING = {
     "calibration": "stock against itself: how noisy is this board tonight",
     "search": "one candidate after the other, with stock again every few samples",
     "finalists": "the best candidates again, in fresh pairs with stock",
+    "distillation": "the winner against itself with fewer changes: what it does not need is left out",
     "finals": "stock, hand-tuned and automatic in turns: these alone make the answer",
     "series": "the hand-tuned steps, one on top of the other",
 }

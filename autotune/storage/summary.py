@@ -150,7 +150,11 @@ def _stage(rows: Sequence[Any], ranking: Mapping[str, Any], night: int, outcome:
         if row.stage is not None:
             return str(row.stage)
         if row.kind == "ranking":
-            return "finals" if ranking.get("purpose") == "winner" else "finalists"
+            return "distillation" if ranking.get("purpose") == "winner" else "finalists"
+        if row.kind == "subsets":
+            return "distillation"
+        if row.kind == "distilled":
+            return "finals"
         if row.kind == "proposal":
             return "search"
     return "calibration"

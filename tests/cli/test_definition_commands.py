@@ -19,10 +19,12 @@ def test_plan_has_the_shape_that_is_promised(autotune: Autotune) -> None:
         "calibration",
         "search",
         "finalists",
+        "distillation",
         "finals",
         "series",
     ]
-    assert document["stages"][3]["samples"] == 72
+    samples = {share["stage"]: share["samples"] for share in document["stages"]}
+    assert (samples["finalists"], samples["finals"]) == (16, 72)
     assert document["candidates"] == 40
     assert 0.005 < document["smallest_visible_difference"] < 0.2
 

@@ -16,7 +16,18 @@ import pytest
 from storage_examples import AT, a_failure, a_night, a_proposal, a_sample, a_study
 
 from autotune.errors import BoardBusy, DefinitionError, StorageAway, StorageError
-from autotune.experiment.events import Event, Gap, NightEnded, Plan, Ranking, SampleKey, Stage, Void
+from autotune.experiment.events import (
+    Distilled,
+    Event,
+    Gap,
+    NightEnded,
+    Plan,
+    Ranking,
+    SampleKey,
+    Stage,
+    Void,
+)
+from autotune.space.configuration import Configuration
 from autotune.storage.store import Sitting, Store
 
 PLAN = Plan(
@@ -235,7 +246,9 @@ class StoreContract:
         assert (summary.best_trial, summary.samples, summary.failures) == (1, 6, 1)
         told(Ranking(night=1, at=AT, purpose="winner", trials=(2, 1), scores=(0.05, 0.01)))
         summary = kitchen.summary("kitchen")
-        assert (summary.stage, summary.best_trial, summary.outcome) == ("finals", 2, "")
+        assert (summary.stage, summary.best_trial, summary.outcome) == ("distillation", 2, "")
+        told(Distilled(night=1, at=AT, trial=2, configuration=Configuration(), margin=0.01))
+        assert kitchen.summary("kitchen").stage == "finals"
         told(
             a_sample(0, stage=Stage.FINALS),
             a_sample(0, stage=Stage.FINALS, position=1, arm="automatic", requests_per_s=10_300.0),
