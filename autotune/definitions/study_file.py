@@ -2,7 +2,7 @@
 
     name = "quickstart"                      # letters a-z, digits, dots, dashes, underscores; how the database knows it
     title = "..."
-    board = "local"
+    board = "local"                          # or "synthetic:rock5b", a board made of numbers
     space = "loopback.toml"                  # beside this file, or one of the shipped files
     hand_tuned = "hand-tuned.toml"           # likewise
     seed = 1                                 # of everything random
@@ -112,11 +112,13 @@ from autotune.experiment.study import (
     Placement,
     Study,
 )
+from autotune.experiment.synthetic_boards import PREFIX, SYNTHETIC_BOARDS
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import SearchSpace
 
 STUDY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CAPSTONE_STOCK: Final = Configuration.of({"nginx:sendfile": False, "nginx:worker_connections": 768})
+BOARDS: Final = ("local", *(f"{PREFIX}{name}" for name in SYNTHETIC_BOARDS))
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 _KEYS = (
@@ -139,7 +141,7 @@ def read_study(path: Path) -> Study:
         accepted="1 to 64 of a-z, 0-9, dot, dash, underscore, beginning with a letter or digit",
     )
     title = top.text("title", default="")
-    board = top.word("board", ("local",), default="local")
+    board = top.word("board", BOARDS, default="local")
     seed = top.whole("seed", 0, 2**31 - 1, default=0)
     accept_noise = top.flag("accept_noise", default=False)
     change_service = top.flag("change_service", default=False)
@@ -149,6 +151,8 @@ def read_study(path: Path) -> Study:
         else "as found"
     )
     server = _server(top.table("server", needs="with at least one [[server.file]]"))
+    if board.startswith(PREFIX) and isinstance(server, OwnNginx):
+        top.refuse("board", "a board made of numbers has no nginx of yours", '[server] with kind = "managed"')
     workloads = read_workloads(top, server)
     goals = read_goals(top, workloads)
     latency = read_latency(top.table("latency"))
