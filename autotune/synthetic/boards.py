@@ -14,7 +14,7 @@ from autotune.experiment.synthetic_boards import LABEL, PREFIX, SYNTHETIC_BOARDS
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value, value_text
-from autotune.synthetic import rock5b
+from autotune.synthetic import rock5b, rock5b_stock, rock5b_workers
 from autotune.synthetic.effects import Page, Values, pages_of, wire_bytes
 from autotune.synthetic.failing import Failing, rock5b_failing
 from autotune.synthetic.heat import Heat
@@ -67,10 +67,10 @@ class SyntheticBoard:
     cpu_s: tuple[float, float, float] = rock5b.CAPSTONE_CPU_S
     anchor: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
     coupled: tuple[tuple[str, ...], ...] = ()
-    cpus: int = rock5b.CPUS
-    big_cpus: int = len(rock5b.BIG_CPUS)
-    memory_bytes: int = rock5b.MEMORY_BYTES
-    open_files: int = rock5b.OPEN_FILES
+    cpus: int = rock5b_stock.CPUS
+    big_cpus: int = len(rock5b_stock.BIG_CPUS)
+    memory_bytes: int = rock5b_stock.MEMORY_BYTES
+    open_files: int = rock5b_stock.OPEN_FILES
     heat: Heat | None = None
     doubts: tuple[Doubt, ...] = (
         Doubt(code="synthetic", text=LABEL, next="Take a real board for a real answer."),
@@ -189,13 +189,13 @@ _COUPLED = (
 _ROCK5B = SyntheticBoard(
     name="rock5b",
     title="synthetic Rock 5B+ (RK3588: four small cores, two pairs of large ones)",
-    stock=rock5b.STOCK,
-    offered=rock5b.OFFERED,
+    stock=rock5b_stock.STOCK,
+    offered=rock5b_stock.OFFERED,
     anchor=rock5b.CAPSTONE,
     character=Character(
         gain=rock5b.gain,
         failing=rock5b_failing,
-        spread=rock5b.spread,
+        spread=rock5b_workers.spread,
         latency_sigma=rock5b.latency_sigma,
         power_w=rock5b.busy_w,
     ),
@@ -226,8 +226,8 @@ def plain_board(
     return SyntheticBoard(
         name=name,
         title="synthetic board on which " + (", ".join(counting) or "no setting") + " makes a difference",
-        stock=rock5b.STOCK,
-        offered=rock5b.OFFERED,
+        stock=rock5b_stock.STOCK,
+        offered=rock5b_stock.OFFERED,
         character=Character(
             gain=gain,
             failing=lambda _values, _pages: None,

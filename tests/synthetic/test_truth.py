@@ -15,7 +15,8 @@ from autotune.space.configuration import Configuration
 from autotune.space.value import Value
 from autotune.synthetic.boards import plain_board, synthetic_board
 from autotune.synthetic.optimum import best_known
-from autotune.synthetic.rock5b import CAPSTONE_RATES, PUBLISHED
+from autotune.synthetic.rock5b import CAPSTONE_RATES
+from autotune.synthetic.rock5b_effects import PUBLISHED
 
 BOARD = synthetic_board("rock5b")
 LARGE = night.study_of("rock5b-static-100k")
