@@ -198,6 +198,11 @@ class LoadOrder:
     cpus: tuple[int, ...]
     rate_per_s: float = 0.0
 
+    @property
+    def generator(self) -> str:
+        """The program that runs this load."""
+        return "luajit" if self.rate_per_s else "wrk"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 from autotune.board.records import LoadOrder, LoadSeen, Run
 from autotune.errors import AutotuneError
-from autotune.experiment.events import Doubt, Measurement
+from autotune.experiment.events import Doubt, ErrorCounts, Measurement
 from autotune.load.parse import Report, Unreadable, read_report
 
 DURATION_OFF_S: Final = 0.3
@@ -69,11 +69,17 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
+class Fault:
+    """The first gate that a run failed."""
+
     gate: GateName
     stage: Stage
     blame: Blame
     detail: str
+
+    @property
+    def reason(self) -> str:
+        return f"{self.gate}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,34 +95,39 @@ def judge(seen: LoadSeen, order: LoadOrder, *, answers: Sequence[Answer]) -> Jud
 
     `answers`: one for each URL of the order.
     """
-    if len(answers) != len(order.urls):
-        message = f"{len(order.urls)} URLs were loaded, {len(answers)} answers are known"
-        raise AutotuneError(message)
-    if any(answer.wire_bytes <= 0 for answer in answers):
-        message = "a canary's answer has at least one byte"
-        raise AutotuneError(message)
+    require_known(answers, order)
     for process_gate in PROCESS_GATES:
         if fault := process_gate(seen, order):
             return _refused(fault)
     report = read_report(seen.measured.stdout, order.marker)
     if isinstance(report, Unreadable):
-        return _refused(_Fault(gate=report.problem, stage="load", blame="environment", detail=report.detail))
+        return _refused(Fault(gate=report.problem, stage="load", blame="environment", detail=report.detail))
     for report_gate in REPORT_GATES:
         if fault := report_gate(report, seen, order):
             return _refused(fault)
-    if fault := _wire_size(report, order, answers):
+    if fault := wire_size(report.requests, report.bytes, order, answers):
         return _refused(fault)
     if fault := _connections_held(seen, order):
         return _refused(fault)
     return Judged(measurement=_measurement(report, seen), doubts=_doubts(seen, order))
 
 
-def _refused(fault: _Fault) -> Judged:
+def require_known(answers: Sequence[Answer], order: LoadOrder) -> None:
+    """Raises AutotuneError unless there is one answer for each URL of the order."""
+    if len(answers) != len(order.urls):
+        message = f"{len(order.urls)} URLs were loaded, {len(answers)} answers are known"
+        raise AutotuneError(message)
+    if any(answer.wire_bytes <= 0 for answer in answers):
+        message = "a canary's answer has at least one byte"
+        raise AutotuneError(message)
+
+
+def _refused(fault: Fault) -> Judged:
     return Judged(
         measurement=None,
         gate=fault.gate,
         stage=fault.stage,
-        reason=f"{fault.gate}: {fault.detail}",
+        reason=fault.reason,
         blame=fault.blame,
     )
 
@@ -124,30 +135,28 @@ def _refused(fault: _Fault) -> Judged:
 # -- gates that look at processes ---------------------------------------------------------------------------------------------
 
 
-def _generator_stopped(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _generator_stopped(seen: LoadSeen, order: LoadOrder) -> Fault | None:
     """A generator that was killed or hung says nothing of the server."""
     if order.warmup_s > 0:
         if seen.warmup.timed_out:
-            detail = (
-                f"wrk was still running after {seen.warmup.wall_s:.1f} s of a {order.warmup_s:g} s warm-up"
-            )
-            return _Fault(gate="warm-up timed out", stage="warm-up", blame="environment", detail=detail)
+            detail = f"{order.generator} was still running after {seen.warmup.wall_s:.1f} s of a {order.warmup_s:g} s warm-up"
+            return Fault(gate="warm-up timed out", stage="warm-up", blame="environment", detail=detail)
         if seen.warmup.exit_code < 0:
-            return _killed("warm-up killed", "warm-up", seen.warmup)
+            return _killed("warm-up killed", "warm-up", seen.warmup, order)
     if seen.measured.timed_out:
-        detail = f"wrk was still running after {seen.measured.wall_s:.1f} s of a {order.duration_s:g} s run"
-        return _Fault(gate="load timed out", stage="load", blame="environment", detail=detail)
+        detail = f"{order.generator} was still running after {seen.measured.wall_s:.1f} s of a {order.duration_s:g} s run"
+        return Fault(gate="load timed out", stage="load", blame="environment", detail=detail)
     if seen.measured.exit_code < 0:
-        return _killed("load killed", "load", seen.measured)
+        return _killed("load killed", "load", seen.measured, order)
     return None
 
 
-def _killed(gate: GateName, stage: Stage, run: Run) -> _Fault:
-    detail = f"wrk died of signal {-run.exit_code} after {run.wall_s:.1f} s"
-    return _Fault(gate=gate, stage=stage, blame="environment", detail=detail)
+def _killed(gate: GateName, stage: Stage, run: Run, order: LoadOrder) -> Fault:
+    detail = f"{order.generator} died of signal {-run.exit_code} after {run.wall_s:.1f} s"
+    return Fault(gate=gate, stage=stage, blame="environment", detail=detail)
 
 
-def _workers(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _workers(seen: LoadSeen, order: LoadOrder) -> Fault | None:
     """A worker that died under load is replaced by its master, so both the number and the process ids must stay."""
     del order
     before, after = set(seen.workers_before), set(seen.workers_after)
@@ -155,13 +164,13 @@ def _workers(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
         return None
     if not before or len(after) < len(before):
         detail = f"{len(before)} workers before the run, {len(after)} after it"
-        return _Fault(gate="workers died", stage="gate", blame="environment", detail=detail)
+        return Fault(gate="workers died", stage="gate", blame="environment", detail=detail)
     fresh = len(after - before)
     detail = f"{fresh} of {len(after)} workers were not there before the run"
-    return _Fault(gate="workers changed", stage="gate", blame="environment", detail=detail)
+    return Fault(gate="workers changed", stage="gate", blame="environment", detail=detail)
 
 
-def _free_ports(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _free_ports(seen: LoadSeen, order: LoadOrder) -> Fault | None:
     free = seen.before.get("free_ports")
     needed = TUPLES_PER_CONNECTION * order.connections
     if free is None or free >= needed:
@@ -170,33 +179,33 @@ def _free_ports(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
         f"{free:.0f} local ports were free towards the server before the run, at least {needed} are needed "
         f"({TUPLES_PER_CONNECTION} per connection)"
     )
-    return _Fault(gate="few free ports", stage="gate", blame="environment", detail=detail)
+    return Fault(gate="few free ports", stage="gate", blame="environment", detail=detail)
 
 
-def _exit_codes(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _exit_codes(seen: LoadSeen, order: LoadOrder) -> Fault | None:
     """Exit code 1 is wrk's when its first connection is refused: the workers live, so nobody listens as configured."""
     if order.warmup_s > 0 and seen.warmup.exit_code != 0:
-        return _failed("warm-up failed", "warm-up", seen.warmup)
+        return _failed("warm-up failed", "warm-up", seen.warmup, order)
     if seen.measured.exit_code != 0:
-        return _failed("load failed", "load", seen.measured)
+        return _failed("load failed", "load", seen.measured, order)
     return None
 
 
-def _failed(gate: GateName, stage: Stage, run: Run) -> _Fault:
+def _failed(gate: GateName, stage: Stage, run: Run, order: LoadOrder) -> Fault:
     said = (run.stderr.strip() or run.stdout.strip() or "nothing")[-200:]
     blame: Blame = "configuration" if "unable to connect" in said else "environment"
-    detail = f"wrk left with exit code {run.exit_code} and said {said!r}"
-    return _Fault(gate=gate, stage=stage, blame=blame, detail=detail)
+    detail = f"{order.generator} left with exit code {run.exit_code} and said {said!r}"
+    return Fault(gate=gate, stage=stage, blame=blame, detail=detail)
 
 
-ProcessGate: TypeAlias = Callable[[LoadSeen, LoadOrder], _Fault | None]
+ProcessGate: TypeAlias = Callable[[LoadSeen, LoadOrder], Fault | None]
 PROCESS_GATES: Final[tuple[ProcessGate, ...]] = (_generator_stopped, _workers, _free_ports, _exit_codes)
 
 
 # -- gates that look at wrk's report ------------------------------------------------------------------------------------------
 
 
-def _duration(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _duration(report: Report, seen: LoadSeen, order: LoadOrder) -> Fault | None:
     """Durations of wrk are by the wall clock, ours by the monotonic one: a step of the clock is where they disagree."""
     duration_s = report.duration_us / 1e6
     if abs(duration_s - seen.measured.wall_s) > CLOCK_STEP_S:
@@ -204,24 +213,28 @@ def _duration(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None
             f"wrk's clock says the run took {duration_s:.3f} s, the monotonic clock {seen.measured.wall_s:.3f} s "
             f"(limit {CLOCK_STEP_S:g} s apart)"
         )
-        return _Fault(gate="clock step", stage="gate", blame="environment", detail=detail)
+        return Fault(gate="clock step", stage="gate", blame="environment", detail=detail)
     if abs(duration_s - order.duration_s) > DURATION_OFF_S:
         detail = f"the run took {duration_s:.3f} s, ordered were {order.duration_s:g} s (limit {DURATION_OFF_S:g} s apart)"
-        return _Fault(gate="duration off", stage="gate", blame="environment", detail=detail)
+        return Fault(gate="duration off", stage="gate", blame="environment", detail=detail)
     return None
 
 
-def _requests(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _requests(report: Report, seen: LoadSeen, order: LoadOrder) -> Fault | None:
     del seen
     if report.requests > 0:
         return None
     detail = f"not one answer in {order.duration_s:g} s over {order.connections} connections, and wrk calls that success"
-    return _Fault(gate="zero requests", stage="gate", blame="configuration", detail=detail)
+    return Fault(gate="zero requests", stage="gate", blame="configuration", detail=detail)
 
 
-def _errors(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _errors(report: Report, seen: LoadSeen, order: LoadOrder) -> Fault | None:
     del seen, order
-    errors = report.errors
+    return errors_under_load(report.errors, report.requests, unexpected="status 400 or above")
+
+
+def errors_under_load(errors: ErrorCounts, requests: int, *, unexpected: str) -> Fault | None:
+    """None is allowed, of any kind. `unexpected`: which status the generator counts as an error."""
     socket_errors = errors.total - errors.status
     if socket_errors:
         said = ", ".join(
@@ -234,19 +247,19 @@ def _errors(report: Report, seen: LoadSeen, order: LoadOrder) -> _Fault | None:
             )
             if count
         )
-        detail = f"{said} errors in {report.requests} requests (limit 0)"
-        return _Fault(gate="errors under load", stage="gate", blame="configuration", detail=detail)
+        detail = f"{said} errors in {requests} requests (limit 0)"
+        return Fault(gate="errors under load", stage="gate", blame="configuration", detail=detail)
     if errors.status:
-        detail = f"{errors.status} of {report.requests} answers had status 400 or above (limit 0)"
-        return _Fault(gate="unexpected status", stage="gate", blame="configuration", detail=detail)
+        detail = f"{errors.status} of {requests} answers had {unexpected} (limit 0)"
+        return Fault(gate="unexpected status", stage="gate", blame="configuration", detail=detail)
     return None
 
 
-ReportGate: TypeAlias = Callable[[Report, LoadSeen, LoadOrder], _Fault | None]
+ReportGate: TypeAlias = Callable[[Report, LoadSeen, LoadOrder], Fault | None]
 REPORT_GATES: Final[tuple[ReportGate, ...]] = (_duration, _requests, _errors)
 
 
-def _wire_size(report: Report, order: LoadOrder, answers: Sequence[Answer]) -> _Fault | None:
+def wire_size(requests: int, bytes_: int, order: LoadOrder, answers: Sequence[Answer]) -> Fault | None:
     """Redirects, other files and cut bodies show in the size alone.
 
     wrk counts the bytes of answers that were still coming when it stopped, at most one per connection, but not the
@@ -259,11 +272,11 @@ def _wire_size(report: Report, order: LoadOrder, answers: Sequence[Answer]) -> _
     allowed = [answer.wire_bytes * (LOOSE_BYTES_OFF if answer.loose else BYTES_OFF) for answer in answers]
     off = _weighted(weights, allowed)
     torn = _torn_blocks(weights, sizes, order.threads)
-    low = report.requests * (mean - off) - order.connections * (max(sizes) - mean) - torn
-    high = report.requests * (mean + off) + order.connections * mean + torn
-    if low <= report.bytes <= high:
+    low = requests * (mean - off) - order.connections * (max(sizes) - mean) - torn
+    high = requests * (mean + off) + order.connections * mean + torn
+    if low <= bytes_ <= high:
         return None
-    per_request = report.bytes / report.requests
+    per_request = bytes_ / requests
     said = (
         f"the canary's answer has {mean:.0f}"
         if len(answers) == 1
@@ -273,7 +286,7 @@ def _wire_size(report: Report, order: LoadOrder, answers: Sequence[Answer]) -> _
         f"{per_request:.0f} bytes per request, {said}: {100 * (per_request / mean - 1):+.1f} % "
         f"(limit {100 * off / mean:g} %)"
     )
-    return _Fault(gate="bytes per request off", stage="gate", blame="configuration", detail=detail)
+    return Fault(gate="bytes per request off", stage="gate", blame="configuration", detail=detail)
 
 
 def _weighted(weights: Sequence[float], values: Sequence[float]) -> float:
@@ -291,12 +304,12 @@ def _torn_blocks(weights: Sequence[float], sizes: Sequence[float], threads: int)
     return min(2 * threads * worst, 6 * sigma * math.sqrt(threads * block / 2))
 
 
-def _connections_held(seen: LoadSeen, order: LoadOrder) -> _Fault | None:
+def _connections_held(seen: LoadSeen, order: LoadOrder) -> Fault | None:
     """A failed reconnect is never retried by wrk: the load dies away while the average is taken over the whole run."""
     if seen.connections_held >= order.connections:
         return None
     detail = f"{seen.connections_held} of {order.connections} connections were held half-way through the run"
-    return _Fault(gate="load died", stage="gate", blame="configuration", detail=detail)
+    return Fault(gate="load died", stage="gate", blame="configuration", detail=detail)
 
 
 # -- what passed --------------------------------------------------------------------------------------------------------------
