@@ -136,7 +136,7 @@ _READABLE = re.compile(
     r"|/sys/bus/virtio/devices/virtio[0-9]+/net/[A-Za-z0-9_.:@-]+/ifindex"
     r"|/proc/device-tree/model|/sys/firmware/devicetree/base/model"
     r"|/sys/kernel/mm/transparent_hugepage/[A-Za-z0-9_/-]+"
-    r"|/sys/(devices|class/(net|thermal|devfreq|hwmon)|block)/[A-Za-z0-9_.:,@/-]+"
+    r"|/sys/(devices|class/(net|thermal|devfreq|hwmon|powercap)|block)/[A-Za-z0-9_.:,@/-]+"
     r"|/etc/nginx/[A-Za-z0-9_.@+/-]+|/usr/share/nginx/[A-Za-z0-9_.@+/-]+|(/etc|/usr/lib)/os-release"
     r"|/etc/php/[0-9]\.[0-9]{1,2}/(fpm/(php\.ini|pool\.d/www\.conf|conf\.d/[0-9a-z_-]+\.ini)|mods-available/[0-9a-z_-]+\.ini)"
 )

@@ -82,17 +82,23 @@ def _prove_processes(server: Server, ordered: int, since: float) -> None:
 
 def _prove_listeners(server: Server) -> None:
     """Two masters with reuseport on one port both start without a word and share the requests."""
+    for address, port in server.listen:
+        if not sockets.listeners(address, port):
+            raise _refused(f"nobody listens on {address}:{port}")
+    if told := strangers(server):
+        raise Refused("canary", told, "environment")
+
+
+def strangers(server: Server) -> str:
+    """Who else takes a share of this server's requests (an old worker, another nginx), in words; "" when nobody does."""
     ours = sockets.owned_inodes(server.child.pid)
     for address, port in server.listen:
-        listening = sockets.listeners(address, port)
-        if not listening:
-            raise _refused(f"nobody listens on {address}:{port}")
-        others = [one for one in listening if one.inode not in ours]
-        if others:
-            reason = (
+        others = [one for one in sockets.listeners(address, port) if one.inode not in ours]
+        if others and ours:
+            return (
                 f"{sockets.owner_text(others)} listens on port {port} too and takes a share of the requests"
             )
-            raise Refused("canary", reason, "environment")
+    return ""
 
 
 def _prove_url(server: Server, truth: UrlTruth) -> UrlSeen:

@@ -2,18 +2,17 @@
 
 Counters: `tcpext.*`, `tcp.*`, `ip.*`; `softnet.processed|dropped|time_squeeze`; `cpuN.user_s|system_s|softirq_s|irq_s|iowait_s|steal_s|idle_s`;
 `ctxt`, `intr`, `forks`; `vm.pgfault` and its like; `softirq.NET_RX` and its like; `wall_s` (a clock step shows as its difference from the run's length).
-Levels: `load1`, `mem_available`, `mem_total`, `mem_free`, `mem_cached`, `time_wait`, `free_ports` (with a server's address), `temp_ZONE_c`, `khz_cpuN`,
-`cooling_NAME` (0: this cooling device does nothing).
+Levels: `load1`, `mem_available`, `mem_total`, `mem_free`, `mem_cached`, `time_wait`, `free_ports` (with a server's address).
+Heat and clocks, of both kinds, are in heat.py.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from typing import Dict, Optional, Tuple
 
-from autotune.agent import sockets
+from autotune.agent import heat, sockets
+from autotune.agent.heat import lines as _lines
 from autotune.agent.processes import TICK_S
 
 _CPU_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -25,7 +24,6 @@ _KEPT = {
 # Fields of /proc/net/snmp that are levels or constants.
 _NOT_COUNTERS = {"RtoAlgorithm", "RtoMin", "RtoMax", "MaxConn", "CurrEstab", "Forwarding", "DefaultTTL"}
 _VMSTAT = ("pgfault", "pgmajfault", "pgpgin", "pgpgout", "pswpin", "pswpout")
-_NAME = re.compile(r"[^a-z0-9]+")
 
 
 def counters() -> Dict[str, float]:
@@ -40,6 +38,7 @@ def counters() -> Dict[str, float]:
     for line in lines[1:]:
         name, _, numbers = line.partition(":")
         found["softirq." + name.strip()] = float(sum(int(number) for number in numbers.split()))
+    found.update(heat.clock_counters())
     return found
 
 
@@ -70,7 +69,8 @@ def levels(server: Optional[Tuple[str, int]] = None) -> Dict[str, float]:
         free = free_ports(*server)
         if free is not None:
             found["free_ports"] = float(free)
-    found.update(_heat())
+    found.update(heat.heat())
+    found.update(heat.clocks())
     return found
 
 
@@ -147,56 +147,3 @@ def _vmstat() -> Dict[str, float]:
         if name in _VMSTAT:
             found["vm." + name] = float(count)
     return found
-
-
-def _heat() -> Dict[str, float]:
-    found: Dict[str, float] = {}
-    for zone in _listing("/sys/class/thermal"):
-        path = f"/sys/class/thermal/{zone}"
-        kind = _NAME.sub("_", "".join(_lines(path + "/type")).lower()).strip("_") or zone
-        if zone.startswith("thermal_zone"):
-            value = _number(path + "/temp")
-            if value is not None:
-                found[_unused(found, f"temp_{kind}", "_c")] = value / 1000
-        elif zone.startswith("cooling_device"):
-            value = _number(path + "/cur_state")
-            if value is not None:
-                found[_unused(found, f"cooling_{kind}", "")] = value
-    for cpu in _listing("/sys/devices/system/cpu"):
-        if cpu.startswith("cpu") and cpu[3:].isdigit():
-            value = _number(f"/sys/devices/system/cpu/{cpu}/cpufreq/scaling_cur_freq")
-            if value is not None:
-                found[f"khz_{cpu}"] = value
-    return found
-
-
-def _unused(found: Dict[str, float], name: str, end: str) -> str:
-    """Zones of one type get numbers: temp_soc_c, temp_soc_2_c."""
-    if name + end not in found:
-        return name + end
-    number = 2
-    while f"{name}_{number}{end}" in found:
-        number += 1
-    return f"{name}_{number}{end}"
-
-
-def _number(path: str) -> Optional[float]:
-    try:
-        return float(_lines(path)[0])
-    except (IndexError, ValueError):
-        return None
-
-
-def _listing(path: str) -> "list[str]":
-    try:
-        return sorted(os.listdir(path))
-    except OSError:
-        return []
-
-
-def _lines(path: str) -> "list[str]":
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

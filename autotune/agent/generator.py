@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -97,6 +98,17 @@ class Generator:
                 room = _OUTPUT_CAP - len(output[handle])
                 output[handle] += data[:room]
         return not todo
+
+
+def looks(
+    length_s: float, half_s: float, at_half: Callable[[int], None], each_second: Callable[[], None]
+) -> List[Tuple[float, Callable[[Child], None]]]:
+    """The moments of a run at which something is looked at: its half, where the pid is told, and every whole second."""
+    moments: List[Tuple[float, Callable[[Child], None]]] = [
+        (float(second), lambda _: each_second()) for second in range(1, math.ceil(length_s))
+    ]
+    moments.append((half_s, lambda child: at_half(child.pid)))
+    return sorted(moments, key=lambda one: one[0])
 
 
 def _end(child: Child) -> None:

@@ -8,18 +8,19 @@ import random
 import signal
 import socket
 import time
-from typing import Callable, List, Sequence, Set, Tuple
+from typing import Callable, List, Sequence, Set, Tuple, Union
 
 from autotune.agent import counters, mounts, processes, sockets
 from autotune.agent.faults import Fault
-from autotune.agent.generator import NOT_RUN, Generator
+from autotune.agent.generator import NOT_RUN, Generator, looks
+from autotune.agent.kernel_log import KernelLog
 from autotune.agent.line import Line
 from autotune.agent.nginx import Server
 from autotune.agent.open_loop import OpenLoop, write_open_loop
 from autotune.agent.orders import Load, is_address
 from autotune.agent.places import write_text
-from autotune.agent.processes import Child
 from autotune.agent.protocol import LoadReply, Run
+from autotune.agent.run_watch import RunWatch
 from autotune.agent.wrk_report import REPORT_LUA
 
 _LOOKS, _BETWEEN_LOOKS_S = 10, 0.005
@@ -88,25 +89,51 @@ def run_load(
     targets = request_list(order.targets, order.seed) if len(order.targets) > 1 else [order.targets[0][0]]
     write_text(f"{run_dir}/requests", "\n".join(targets) + "\n")
     generator = (OpenLoop if order.rate_per_s else _Wrk)(program, run_dir, order, line, record)
+    kernel_log = KernelLog()
+    try:
+        return _run_load(generator, order, server, kernel_log)
+    finally:
+        kernel_log.close()
+
+
+def _run_load(
+    generator: "Union[OpenLoop, _Wrk]", order: Load, server: Server, kernel_log: KernelLog
+) -> LoadReply:
     workers_before = server.workers()
     warmup = generator.warm_up()
     held: List[int] = []
     where = (order.address, order.port)
-    before, counted, cpu_s = counters.levels(where), counters.counters(), server.cpu_s()
-    measured = generator.measure(lambda pid: held.append(_sockets_held(pid, order.connections)))
-    cpu_s, counted_after = server.cpu_s() - cpu_s, counters.counters()
+    watch = RunWatch(server, lambda: counters.levels(where), order.power)
+    measured = generator.measure(
+        lambda pid: held.append(_sockets_held(pid, order.connections)), watch.each_second
+    )
+    seen = watch.end(measured["cpu_s"], server.cpus)
     return {
         "warmup": warmup,
         "measured": measured,
-        "counters": counters.difference(counted, counted_after),
-        "before": before,
-        "after": counters.levels(where),
-        "server_cpu_s": cpu_s,
+        "counters": seen.counters,
+        "before": seen.before,
+        "after": seen.after,
+        "peaks": seen.peaks,
+        "server_cpu_s": seen.server_cpu_s,
         "workers_before": workers_before,
         "workers_after": server.workers(),
         "connections_held": held[0] if held else 0,
         "error_log": server.error_log(),
+        "busiest": seen.busiest,
+        "strangers": seen.strangers,
+        "kernel_log": kernel_log.lines(),
+        "power_w": seen.power_w,
+        "power_source": seen.power_source,
     }
+
+
+def _nothing() -> None:
+    """What is to be done each second of a warm-up."""
+
+
+def _nothing_of(_: int) -> None:
+    """What is to be done half-way through it."""
 
 
 def _sockets_held(pid: int, wanted: int) -> int:
@@ -138,15 +165,15 @@ class _Wrk:
         self._generator = Generator(order.cpus, line, record, host_names(order, run_dir))
 
     def warm_up(self) -> Run:
-        return self._run(self._order.warmup_s, lambda _: None) if self._order.warmup_s else NOT_RUN
+        return self._run(self._order.warmup_s, _nothing_of, _nothing) if self._order.warmup_s else NOT_RUN
 
-    def measure(self, at_half: Callable[[int], None]) -> Run:
+    def measure(self, at_half: Callable[[int], None], each_second: Callable[[], None]) -> Run:
         """`at_half` is handed its pid half-way."""
-        return self._run(self._order.duration_s, at_half)
+        return self._run(self._order.duration_s, at_half, each_second)
 
-    def _run(self, seconds: float, at_half: Callable[[int], None]) -> Run:
+    def _run(self, seconds: float, at_half: Callable[[int], None], each_second: Callable[[], None]) -> Run:
         """It counts in whole seconds, so a fraction is ended by SIGINT, on which it reports as usual."""
-        moments: List[Tuple[float, Callable[[Child], None]]] = [(seconds / 2, lambda wrk: at_half(wrk.pid))]
+        moments = looks(seconds, seconds / 2, at_half, each_second)
         if seconds != int(seconds):
             moments.append((seconds, lambda wrk: wrk.signal_group(signal.SIGINT)))
         longest_s = math.ceil(seconds) * 2 + _ANSWER_EXTRA_S + _END_EXTRA_S

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import pkgutil
-from typing import Callable, List, Sequence, Tuple
+from typing import Callable, Sequence
 
 from autotune.agent.faults import Fault
-from autotune.agent.generator import NOT_RUN, Generator
+from autotune.agent.generator import NOT_RUN, Generator, looks
 from autotune.agent.line import Line
 from autotune.agent.orders import Load, is_address
 from autotune.agent.places import write_text
-from autotune.agent.processes import Child
 from autotune.agent.protocol import Run
 
 PROGRAM = "luajit"
@@ -52,14 +51,12 @@ class OpenLoop:
     def warm_up(self) -> Run:
         return NOT_RUN
 
-    def measure(self, at_half: Callable[[int], None]) -> Run:
+    def measure(self, at_half: Callable[[int], None], each_second: Callable[[], None]) -> Run:
         """`at_half` is handed its pid half-way."""
         order = self._order
         whole_s = order.warmup_s + order.duration_s
         longest_s = _CONNECT_S + whole_s + _DRAIN_S + _END_EXTRA_S
-        moments: List[Tuple[float, Callable[[Child], None]]] = [
-            (order.warmup_s + order.duration_s / 2, lambda child: at_half(child.pid))
-        ]
+        moments = looks(whole_s, order.warmup_s + order.duration_s / 2, at_half, each_second)
         return self._generator.run(self._argv, longest_s, moments)
 
 

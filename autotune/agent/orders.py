@@ -11,6 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from autotune.agent.canary import PORTS, URL
 from autotune.agent.faults import Fault
+from autotune.agent.power import SOURCE
 from autotune.agent.protocol import UrlTruth
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,7}")
@@ -76,6 +77,7 @@ class Load(NamedTuple):
     marker: str
     cpus: Tuple[int, ...]
     rate_per_s: float
+    power: str
 
     @property
     def url(self) -> str:
@@ -199,6 +201,9 @@ def load(body: Dict[str, Any]) -> Load:
     threads, connections = _integer(body, "threads", 1, 1024), _integer(body, "connections", 1, 100_000)
     if connections % threads:
         raise _wrong(f"{connections} connections can't be shared evenly by {threads} threads")
+    power = _text(body, "power", 100)
+    if not SOURCE.fullmatch(power):
+        raise _wrong(f"{power!r} is no meter of a board")
     origin, targets = _load_urls(body)
     scheme, host, port = origin["scheme"], origin["host"], origin["port"]
     return Load(
@@ -216,6 +221,7 @@ def load(body: Dict[str, Any]) -> Load:
         marker,
         _cpus(body),
         _number(body, "rate_per_s", 0.0, _RATE_CAP_PER_S),
+        power,
     )
 
 

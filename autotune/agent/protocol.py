@@ -243,6 +243,7 @@ class LoadRequest(TypedDict):
     marker: str  # the report script prints its JSON line behind this
     cpus: List[int]  # CPUs the generator may use; [] for all
     rate_per_s: float  # 0: as fast as the server answers
+    power: str  # the board's meter: "" for none, auto, rapl, hwmon:NAME, hwmon:NAME:CHANNEL
 
 
 class Run(TypedDict):
@@ -257,16 +258,20 @@ class Run(TypedDict):
 class LoadReply(TypedDict):
     warmup: Run
     measured: Run
-    counters: Dict[str, float]  # differences over the measured run
-    before: Dict[
-        str, float
-    ]  # levels before it: load1, mem_available, time_wait, free_ports, temp_*_c, khz_cpu*
-    after: Dict[str, float]
+    counters: Dict[str, float]  # differences over the measured run, and cpu.PROGRAM_s
+    before: Dict[str, float]  # levels before it: load1, mem_available, free_ports, temp_*_c, khz_cpu*, …
+    after: Dict[str, float]  # likewise, and spin_cpu*: the real clock of one CPU of each kind
+    peaks: Dict[str, float]  # highest temp_*_c and cooling_* of one look a second
     server_cpu_s: float
     workers_before: List[int]
     workers_after: List[int]
     connections_held: int  # sockets the generator has open, half-way through the measured run
     error_log: str
+    busiest: List[str]  # other programs that ran meanwhile, in words
+    strangers: str  # who else takes the server's requests after the run, in words
+    kernel_log: Optional[List[str]]  # its messages since before the warm-up; None: it can't be read
+    power_w: Optional[float]  # mean over the measured run; None without a meter
+    power_source: str
 
 
 class BuildsRequest(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -184,7 +184,8 @@ class LoadOrder:
     """One warm-up and one measured run of wrk over one or more URLs of one scheme, host and port.
 
     A host that is a name stands for `address`. `seed` shuffles the list of requests. `rate_per_s` not 0: one run of the
-    open-loop generator instead, whose beginning, `warmup_s` long, doesn't count.
+    open-loop generator instead, whose beginning, `warmup_s` long, doesn't count. `power`: the
+    board's own meter, "" for none.
     """
 
     urls: tuple[LoadUrl, ...]
@@ -197,6 +198,7 @@ class LoadOrder:
     marker: str
     cpus: tuple[int, ...]
     rate_per_s: float = 0.0
+    power: str = ""
 
     @property
     def generator(self) -> str:
@@ -218,7 +220,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSeen:
-    """All that was seen of a load: both runs, and the board's counters and levels around the measured one."""
+    """All that was seen of a load: both runs, and the board's counters and levels around the measured one.
+
+    `peaks`: highest temperatures and cooling states of one look a second. `busiest`: other programs that ran, in words;
+    `strangers`: who else took requests. `kernel_log` None: it can't be read here.
+    """
 
     warmup: Run
     measured: Run
@@ -230,6 +236,12 @@ class LoadSeen:
     workers_after: tuple[int, ...]
     connections_held: int
     error_log: str
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    busiest: tuple[str, ...] = ()
+    strangers: str = ""
+    kernel_log: tuple[str, ...] | None = None
+    power_w: float | None = None
+    power_source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,9 @@ def load_seen(body: Body) -> LoadSeen:
             "after": dict(body["after"]),
             "workers_before": tuple(body["workers_before"]),
             "workers_after": tuple(body["workers_after"]),
+            "peaks": dict(body["peaks"]),
+            "busiest": tuple(body["busiest"]),
+            "kernel_log": None if body["kernel_log"] is None else tuple(body["kernel_log"]),
         }
     )
 

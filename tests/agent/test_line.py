@@ -37,6 +37,7 @@ LOAD = {
     "warmup_s": 1,
     "duration_s": 2,
     "marker": "abcd",
+    "power": "",
     "cpus": [],
     "rate_per_s": 0,
 }
@@ -67,6 +68,8 @@ def test_a_lease_has_sensible_limits(lease_s: object) -> None:
         {"seed": -1},
         {"urls": [{"url": "http://127.0.0.2:8088/a\n-s /tmp/x.lua", "weight": 1}]},
         {"marker": "-s /tmp/x"},
+        {"power": "file:/etc/shadow"},
+        {"power": "hwmon:../x"},
         {"threads": 3},
         {"connections": 0},
         {"duration_s": 0},

@@ -151,7 +151,7 @@ def test_a_name_leads_to_the_ordered_address_alone(tmp_path: Path) -> None:
         pytest.skip("needs root: a name is made to lead elsewhere in a mount namespace")
     body = {"address": "127.0.0.9", "seed": 1, "threads": 1, "connections": 1, "warmup_s": 0, "duration_s": 1}
     urls = [{"url": "http://localhost:8090/", "weight": 1}]
-    order = orders.load({**body, "urls": urls, "marker": "abcd", "cpus": [], "rate_per_s": 0})
+    order = orders.load({**body, "urls": urls, "marker": "abcd", "cpus": [], "rate_per_s": 0, "power": ""})
     load.host_names(order, str(tmp_path))
     assert (tmp_path / "hosts").read_text() == "127.0.0.9 localhost\n"
 
@@ -172,5 +172,5 @@ def test_a_host_or_target_that_could_say_more_is_refused(url: str) -> None:
     with pytest.raises(Fault, match="not a plain http or https URL"):
         orders.load(
             {"address": "127.0.0.9", "seed": 1, "threads": 1, "connections": 1, "warmup_s": 0, "duration_s": 1,
-             "urls": [{"url": url, "weight": 1}], "marker": "abcd", "cpus": [], "rate_per_s": 0}
+             "urls": [{"url": url, "weight": 1}], "marker": "abcd", "cpus": [], "rate_per_s": 0, "power": ""}
         )  # fmt: skip

@@ -78,6 +78,7 @@ def body(*urls: str, address: str = "127.0.0.2", weight: object = 1) -> dict[str
         "warmup_s": 0,
         "duration_s": 1,
         "marker": "report0123",
+        "power": "",
         "cpus": [],
         "rate_per_s": 0,
     }
