@@ -190,7 +190,10 @@ class NightBegun(Record):
 
 
 class Plan(Record):
-    """How many samples each stage gets from here on. A later plan of the same night replaces an earlier one."""
+    """How many samples each stage gets from here on. A later plan of the same night replaces an earlier one.
+
+    `reference_every`: the most trials between two stock samples; `repeats`: the most samples of one trial in the search.
+    """
 
     kind: Literal["plan"] = "plan"
     night: int
@@ -198,6 +201,7 @@ class Plan(Record):
     calibration_pairs: int
     candidates: int
     reference_every: int
+    repeats: int = 1
     finalists: int
     finalist_pairs: int
     distillation_pairs: int = 0

@@ -207,12 +207,14 @@ class Budget(Record):
     """How many samples each stage gets. What is None is planned backwards from the deadline.
 
     Pairs are two samples, rounds are one sample per arm. `finals_rounds` is a multiple of 3.
+    `repeats`: how many samples the search may give one promising trial in all; 1: one sample each and no more.
     `lease_s`: how long the board waits for a silent controller before it restores itself.
     """
 
     calibration_pairs: Annotated[int, Field(ge=6, le=200)] = 10
     candidates: Annotated[int, Field(ge=1, le=10_000)] | None = None
     reference_every: Annotated[int, Field(ge=2, le=50)] = 4
+    repeats: Annotated[int, Field(ge=1, le=20)] = 4
     finalists: Annotated[int, Field(ge=1, le=20)] = 6
     finalist_pairs: Annotated[int, Field(ge=1, le=50)] = 4
     distillation_pairs: Annotated[int, Field(ge=0, le=200)] = 12

@@ -122,9 +122,11 @@ def log_rate(sample: Sample) -> float:
     return sample.objective
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Logbook:
     """A folded log. `night` is the one that began last; everything by night is kept for all of them.
+
+    It equals itself alone, so what follows from it can be remembered.
 
     `slots` are in the order of the log, as are `stages`, the same by night and stage.
     """

@@ -11,10 +11,17 @@ from scipy.special import bdtr, ndtri, stdtrit
 
 from autotune.experiment.events import Event, Plan, Stage
 from autotune.experiment.study import Budget, Study
+from autotune.measurement.candidates import repeats_taken, trials_begun, unmeasured
 from autotune.measurement.intervals import sign_rank
 from autotune.measurement.logbook import Logbook, read_log, seconds_of
-from autotune.measurement.search_stage import trials_begun, unmeasured
-from autotune.measurement.stages import chain, final_arms, references_for, stage_samples
+from autotune.measurement.stages import (
+    REPEAT_SHARE,
+    chain,
+    final_arms,
+    references_for,
+    repeats_for,
+    stage_samples,
+)
 from autotune.measurement.verdicts import CLAIM_FROM
 
 ASSUMED_SIGMA = 0.03
@@ -222,6 +229,7 @@ def _from_budget(study: Study, night: int, at: str, sample_s: float) -> Plan:
         calibration_pairs=budget.calibration_pairs,
         candidates=budget.candidates if budget.candidates is not None else CANDIDATES_WITHOUT_CLOCK,
         reference_every=budget.reference_every,
+        repeats=budget.repeats,
         finalists=budget.finalists,
         finalist_pairs=budget.finalist_pairs,
         finals_rounds=budget.finals_rounds,
@@ -247,7 +255,12 @@ def _room(study: Study, book: Logbook, plan: Plan, affordable: int) -> int:
     """Candidates, with the references they need, that fit beside everything else of this plan."""
     samples = _samples(study, book, plan)
     left = affordable - sum(count for stage, count in samples.items() if stage is not Stage.SEARCH)
-    return max(0, (left - 1) * plan.reference_every // (plan.reference_every + 1))
+    return max(0, int((left - 1) / _per_candidate(plan)))
+
+
+def _per_candidate(plan: Plan) -> float:
+    """Samples of the search for each candidate: its own, its share of the repeats, and theirs of the references."""
+    return (1 + (REPEAT_SHARE if plan.repeats > 1 else 0.0)) * (1 + 1 / plan.reference_every)
 
 
 def _cuts(plan: Plan) -> list[tuple[str, dict[str, int]]]:
@@ -297,6 +310,7 @@ def _remaining(study: Study, book: Logbook, plan: Plan) -> int:
     if done[Stage.SEARCH] or not searching:
         samples[Stage.CALIBRATION] = 0
     waiting = len(unmeasured(book)) + max(plan.candidates - begun, 0)
+    waiting += max(repeats_for(plan) - repeats_taken(book), 0)
     references = references_for(waiting, plan.reference_every)
     samples[Stage.SEARCH] = waiting + references + done[Stage.SEARCH] if searching else 0
     ranking = book.rankings.get((night, "finalists"))
@@ -314,8 +328,7 @@ def _givings(book: Logbook, plan: Plan, excess: float) -> list[dict[str, int]]:
         return [{"series_rounds": rounds} for rounds in range(plan.series_rounds - 1, 0, -1)]
     givings: list[dict[str, int]] = []
     if (night, "finalists") not in book.rankings:
-        per_candidate = 1 + 1 / plan.reference_every
-        fewer = plan.candidates - math.ceil(excess / per_candidate)
+        fewer = plan.candidates - math.ceil(excess / _per_candidate(plan))
         givings.append({"candidates": min(plan.candidates, max(trials_begun(book), fewer, 0))})
     givings += [{"series_rounds": rounds} for rounds in range(plan.series_rounds - 1, -1, -1)]
     if (night, "winner") not in book.rankings:

@@ -22,7 +22,7 @@ def rank(study: Study, log: Sequence[Event], ask: AskRanking, at: str) -> Rankin
     limits there; empty when none did, and then automatic is stock.
     """
     book = read_log(log)
-    order = _finalists(book, ask.night) if ask.purpose == "finalists" else _winners(study, book, ask.night)
+    order = finalists_of(book, ask.night) if ask.purpose == "finalists" else _winners(study, book, ask.night)
     return Ranking(
         night=ask.night,
         at=at,
@@ -32,7 +32,8 @@ def rank(study: Study, log: Sequence[Event], ask: AskRanking, at: str) -> Rankin
     )
 
 
-def _finalists(book: Logbook, night: int) -> list[tuple[int, float]]:
+def finalists_of(book: Logbook, night: int) -> list[tuple[int, float]]:
+    """The trials that would go on if the search were over now, best first, with their shrunken scores."""
     plan = book.plans[night]
     scores = sorted(_eligible(book, scores_of(book)), key=lambda one: (-one.shrunken, -one.score, one.number))
     chosen: list[tuple[int, float]] = []

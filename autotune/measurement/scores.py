@@ -1,24 +1,26 @@
 """How every trial did against stock, with drift taken out and luck held against it.
 
-A score is a mean of natural-log ratios to stock. A search sample is compared with the level of stock around it: the
-mean of the two stock samples before and the two after, weighed by time, so a linear drift cancels and the level adds
-about a quarter of one run's variance. A finalist's pair is compared with its own partner. Late knowledge counts:
-scores are worked out anew from the whole log each time.
+A score is a mean of natural-log ratios to stock. A search sample is compared with the level of stock around it (see
+levels), a finalist's pair with its own partner. Samples taken around a step of that level count only where their trial has
+no others. Late knowledge counts: scores are worked out anew from the whole log each time.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from autotune.experiment.events import Event, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import Calibration, calibration_of
-from autotune.measurement.logbook import Logbook, Slot, log_rate, read_log, seconds_of
+from autotune.measurement.levels import SearchRatios, search_ratios
+from autotune.measurement.logbook import Logbook, log_rate, read_log
 from autotune.measurement.planning import ASSUMED_SIGMA
-from autotune.measurement.search_stage import GAP_S
+from autotune.measurement.references import Flags, Floats, Whole
 
 UNSTABLE_FROM = 0.10
 UNSTABLE_TIMES = 3.0
@@ -30,7 +32,8 @@ class TrialScore:
 
     `score` is nan while `n` is 0, which only a `failed` trial is listed with: its configuration failed by its own
     fault. `shrunken` is what is left of the score when the best of many lucky ones is expected to be lucky. `error` is
-    the score's standard error. `unstable`: its repeats differ so much that it can't win.
+    the score's standard error. `unstable`: its repeats differ so much that it can't win. `suspect`: all it has was taken
+    around a step of stock's level.
     """
 
     number: int
@@ -40,21 +43,27 @@ class TrialScore:
     error: float
     failed: bool
     unstable: bool
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """One observation of a trial: a log ratio to stock, and its variance in units of one run's."""
+class ScoreTable:
+    """The same as arrays, one entry per trial that has a sample, by ascending number; and the trials that failed."""
 
-    ratio: float
-    variance: float
+    number: Whole
+    score: Floats
+    n: Whole
+    shrunken: Floats
+    error: Floats
+    unstable: Flags
+    suspect: Flags
+    failed: frozenset[int]
 
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    at_s: float
-    level: float
-    segment: int
+    @property
+    def eligible(self) -> Flags:
+        """Which of them may still win."""
+        failed = np.array([number in self.failed for number in self.number.tolist()], dtype=np.bool_)
+        return ~(self.unstable | failed)
 
 
 def trial_scores(study: Study, log: Sequence[Event]) -> dict[int, TrialScore]:
@@ -68,40 +77,30 @@ def trial_scores(study: Study, log: Sequence[Event]) -> dict[int, TrialScore]:
 
 def scores_of(book: Logbook) -> dict[int, TrialScore]:
     """`trial_scores` of a log that is folded already."""
-    seen: dict[int, list[tuple[_Seen, float]]] = {}
-    calibrations = {night: calibration_of(book, night) for night in book.begun}
-    for night in book.begun:
-        sigma = _sigma(calibrations, night)
-        for number, one in (*_search_ratios(book, night), *_pair_ratios(book, night)):
-            seen.setdefault(number, []).append((one, sigma))
-    scores: dict[int, TrialScore] = {}
-    raw = {
-        number: (
-            math.fsum(one.ratio for one, _ in several) / len(several),
-            math.fsum(one.variance * sigma**2 for one, sigma in several) / len(several) ** 2,
-        )
-        for number, several in seen.items()
-    }
-    barred = {
-        number
-        for number, proposal in book.proposals.items()
-        if proposal.origin != "stock" and book.is_barred(proposal.configuration, proposal.night)
-    }
-    good = [raw[number] for number in raw if number not in barred]
-    center, spread = _prior(good)
-    limit = _unstable_from(calibrations)
-    for number, (score, variance) in raw.items():
-        weight = spread / (spread + variance) if spread > 0 else 0.0
-        scores[number] = TrialScore(
+    table = score_table(book)
+    scores = {
+        number: TrialScore(
             number=number,
             score=score,
-            n=len(seen[number]),
-            shrunken=center + weight * (score - center),
-            error=math.sqrt(variance),
-            failed=number in barred,
-            unstable=_relative_range([one.ratio for one, _ in seen[number]]) >= limit,
+            n=n,
+            shrunken=shrunken,
+            error=error,
+            failed=number in table.failed,
+            unstable=unstable,
+            suspect=suspect,
         )
-    for number in barred - raw.keys():
+        for number, score, n, shrunken, error, unstable, suspect in zip(
+            table.number.tolist(),
+            table.score.tolist(),
+            table.n.tolist(),
+            table.shrunken.tolist(),
+            table.error.tolist(),
+            table.unstable.tolist(),
+            table.suspect.tolist(),
+            strict=True,
+        )
+    }
+    for number in table.failed - scores.keys():
         scores[number] = TrialScore(
             number=number, score=math.nan, n=0, shrunken=math.nan, error=math.nan, failed=True, unstable=False
         )
@@ -112,125 +111,111 @@ def scores_of(book: Logbook) -> dict[int, TrialScore]:
     return dict(sorted(scores.items()))
 
 
+@lru_cache(maxsize=4)  # by the book itself, which nobody changes: several questions of one step need it
+def score_table(book: Logbook) -> ScoreTable:
+    """Every trial's score, folded from all nights."""
+    calibrations = {night: calibration_of(book, night) for night in book.begun}
+    several = [
+        ratios
+        for night in book.begun
+        for noise in [calibrations[night] or _assumed(calibrations)]
+        for ratios in (search_ratios(book, night, noise), _pair_ratios(book, night, noise))
+    ]
+    number = np.concatenate([one.number for one in several], dtype=np.int64)
+    ratio = np.concatenate([one.ratio for one in several])
+    variance = np.concatenate([one.variance * one.noise**2 for one in several])
+    suspect = np.concatenate([one.suspect for one in several], dtype=np.bool_)
+    size = int(number.max(initial=0)) + 1
+    sound = np.bincount(number[~suspect], minlength=size) > 0
+    counts = ~suspect | ~sound[number]
+    number, ratio, variance = number[counts], ratio[counts], variance[counts]
+    n = np.bincount(number, minlength=size)
+    seen = np.flatnonzero(n)
+    score = np.bincount(number, ratio, minlength=size)[seen] / n[seen]
+    error = np.sqrt(np.bincount(number, variance, minlength=size)[seen]) / n[seen]
+    failed = _failed(book)
+    good = np.array([one not in failed for one in seen.tolist()], dtype=np.bool_)
+    center, spread = _prior(score[good], error[good] ** 2)
+    weight = spread / (spread + error**2) if spread > 0 else np.zeros(len(seen))
+    return ScoreTable(
+        number=seen,
+        score=score,
+        n=n[seen],
+        shrunken=center + weight * (score - center),
+        error=error,
+        unstable=_relative_ranges(number, ratio, size)[seen] >= _unstable_from(calibrations),
+        suspect=~sound[seen],
+        failed=failed,
+    )
+
+
 def finalist_pairs(book: Logbook, night: int) -> dict[int, list[float]]:
     """The fresh log ratios to stock of each finalist, from complete pairs of this night alone."""
     found: dict[int, list[float]] = {}
-    for number, one in _pair_ratios(book, night):
-        found.setdefault(number, []).append(one.ratio)
+    ratios = _pair_ratios(book, night, 0.0)
+    for number, one in zip(ratios.number.tolist(), ratios.ratio.tolist(), strict=True):
+        found.setdefault(number, []).append(one)
     return found
 
 
-def _pair_ratios(book: Logbook, night: int) -> list[tuple[int, _Seen]]:
-    found = []
-    blocks = sorted({place[2] for place in book.slots if place[0] == night and place[1] is Stage.FINALISTS})
+def _pair_ratios(book: Logbook, night: int, noise: Calibration | float) -> SearchRatios:
+    blocks = sorted({place[2] for place in book.stages.get((night, Stage.FINALISTS), {})})
+    numbers, ratios = [], []
     for block in blocks:
         pair = book.pair(night, Stage.FINALISTS, block)
-        if pair is None:
-            continue
-        first, second = pair
-        trial, stock = (first, second) if first.arm.kind == "trial" else (second, first)
-        found.append((trial.arm.number, _Seen(log_rate(trial) - log_rate(stock), 2.0)))
-    return found
+        if pair is not None:
+            first, second = pair
+            trial, stock = (first, second) if first.arm.kind == "trial" else (second, first)
+            numbers.append(trial.arm.number)
+            ratios.append(log_rate(trial) - log_rate(stock))
+    return SearchRatios(
+        number=np.array(numbers, dtype=np.int64),
+        ratio=np.array(ratios, dtype=float),
+        variance=np.full(len(ratios), 2.0),
+        suspect=np.zeros(len(ratios), dtype=np.bool_),
+        noise=noise if isinstance(noise, float) else noise.sigma_run,
+    )
 
 
-def _search_ratios(book: Logbook, night: int) -> list[tuple[int, _Seen]]:
-    """Log ratios of the search's samples to the level of stock around them."""
-    segments = _segments(book, night)
-    references = [
-        _Reference(seconds_of(slot.last.at), slot.log_rate, segment)
-        for slot, segment in segments
-        if slot.last.arm.kind == "stock"
-    ]
-    if not references:
-        references = [
-            _Reference(seconds_of(slot.last.at), slot.log_rate, 0)
-            for slot in book.of_stage(night, Stage.CALIBRATION)
-            if slot.sample is not None
-        ]
-    if not references:
-        return []
-    references.sort(key=lambda one: one.at_s)
-    by_segment: dict[int, list[_Reference]] = {}
-    for one in references:
-        by_segment.setdefault(one.segment, []).append(one)
-    return [
-        (slot.last.arm.number, _against(slot, by_segment.get(segment, references)))
-        for slot, segment in segments
-        if slot.last.arm.kind == "trial"
-    ]
+def _failed(book: Logbook) -> frozenset[int]:
+    if not book.barred:
+        return frozenset()
+    return frozenset(
+        number
+        for number, proposal in book.proposals.items()
+        if proposal.origin != "stock" and book.is_barred(proposal.configuration, proposal.night)
+    )
 
 
-def _segments(book: Logbook, night: int) -> list[tuple[Slot, int]]:
-    """The search's good samples with the running number of the stretch without a gap that they belong to.
-
-    After a gap the board may stand at another level (it has cooled down), so levels don't reach across one while the
-    stretch has a stock sample of its own.
-    """
-    plan = book.plans.get(night)
-    limit_s = GAP_S + (plan.sample_s if plan is not None else 0.0)
-    gaps = [order for order, gap in book.gaps if gap.night == night]
-    found: list[tuple[Slot, int]] = []
-    segment, passed = 0, 0
-    last_s: float | None = None
-    for slot in book.of_stage(night, Stage.SEARCH):
-        if slot.sample is None:
-            continue
-        at_s = seconds_of(slot.last.at)
-        crossed = bisect.bisect_left(gaps, slot.order)
-        if last_s is not None and (crossed > passed or at_s - last_s > limit_s):
-            segment += 1
-        passed, last_s = crossed, at_s
-        found.append((slot, segment))
-    return found
-
-
-def _against(slot: Slot, references: Sequence[_Reference]) -> _Seen:
-    """One sample against the two references before it and the two after it, whichever are there."""
-    at_s = seconds_of(slot.last.at)
-    place = bisect.bisect_right([one.at_s for one in references], at_s)
-    before, after = references[max(place - 2, 0) : place], references[place : place + 2]
-    if not before or not after:
-        side = before or after
-        level, variance = math.fsum(one.level for one in side) / len(side), 1 / len(side)
-        return _Seen(slot.log_rate - level, 1 + variance)
-    left_s = math.fsum(one.at_s for one in before) / len(before)
-    right_s = math.fsum(one.at_s for one in after) / len(after)
-    weight = (at_s - left_s) / (right_s - left_s) if right_s > left_s else 0.5
-    left = math.fsum(one.level for one in before) / len(before)
-    right = math.fsum(one.level for one in after) / len(after)
-    variance = (1 - weight) ** 2 / len(before) + weight**2 / len(after)
-    return _Seen(slot.log_rate - (left + weight * (right - left)), 1 + variance)
-
-
-def _sigma(calibrations: dict[int, Calibration | None], night: int) -> float:
-    """One run's noise: of this night's calibration, else of the latest one there is, else an assumption."""
-    own = calibrations.get(night)
-    if own is not None:
-        return own.sigma_run
+def _assumed(calibrations: dict[int, Calibration | None]) -> float:
+    """One run's noise in a night without an A/A stage: that of the latest one there is, else an assumption."""
     known = [one.sigma_run for _, one in sorted(calibrations.items()) if one is not None]
     return known[-1] if known else ASSUMED_SIGMA
 
 
-def _prior(scores: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _prior(scores: Floats, variances: Floats) -> tuple[float, float]:
     """Where scores lie and how far the true ones spread (a variance, noise taken out).
 
     The spread is that of the upper half about the median: configurations far below stock say nothing about how much
     of a high score is luck.
     """
-    if not scores:
+    if not len(scores):
         return 0.0, 0.0
-    values = sorted(score for score, _ in scores)
-    center = (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
-    upper = [(score, variance) for score, variance in scores if score >= center]
-    spread = math.fsum((score - center) ** 2 - variance for score, variance in upper) / len(upper)
+    center = float(np.median(scores))
+    upper = scores >= center
+    spread = float(((scores[upper] - center) ** 2 - variances[upper]).mean())
     return center, max(spread, 0.0)
 
 
-def _relative_range(ratios: Sequence[float]) -> float:
-    if len(ratios) < 2:
-        return 0.0
-    plain = [math.exp(one) for one in ratios]
-    return (max(plain) - min(plain)) / (math.fsum(plain) / len(plain))
+def _relative_ranges(number: Whole, ratio: Floats, size: int) -> Floats:
+    """(max - min) / mean of each trial's plain ratios; 0 for one alone."""
+    plain = np.exp(ratio)
+    highest, lowest = np.full(size, -np.inf), np.full(size, np.inf)
+    np.maximum.at(highest, number, plain)
+    np.minimum.at(lowest, number, plain)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.bincount(number, plain, minlength=size) / np.bincount(number, minlength=size)
+        return np.asarray((highest - lowest) / mean, dtype=float)
 
 
 def _unstable_from(calibrations: dict[int, Calibration | None]) -> float:

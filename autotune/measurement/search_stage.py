@@ -1,6 +1,7 @@
 """The search: candidates one after the other, with stock in between so that drift can be taken out.
 
-Places are handed out as they come: block is the running number of the night's search samples, position is 0.
+Places are handed out as they come: block is the running number of the night's search samples, position is 0. A further
+sample of a promising trial is a place of its own under the trial's number.
 `candidates` of the plan counts the trials of this night beside stock: the hand-tuned one, the sampler's, and any that
 an earlier night had proposed and not measured.
 """
@@ -10,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autotune.experiment.bench import AskSampler, Finished, Measure
-from autotune.experiment.events import Arm, Proposal, Stage
+from autotune.experiment.events import Arm, Stage
+from autotune.measurement.candidates import GAP_S, trials_begun, unmeasured
 from autotune.measurement.logbook import STOCK, Logbook, Slot, SlotState, seconds_of
+from autotune.measurement.racing import next_repeat, next_retake
+from autotune.measurement.references import spacing_of
 from autotune.space.configuration import Configuration
 
-GAP_S = 120.0
-"""A pause between two samples, beyond a sample's own time, after which stock is measured again."""
 FAILURES_IN_A_ROW = 3
 """After so many configurations failed one after the other, stock has to show that the board still works."""
 
@@ -38,9 +40,8 @@ def search_step(book: Logbook) -> Measure | AskSampler | Finished | None:
         return None
     slots = book.of_stage(night, Stage.SEARCH)
     walk = _walk(book, slots)
-    again = walk.open
-    if again is not None:
-        failure = again.failure
+    if (opened := walk.open) is not None:
+        failure = opened.failure
         if (
             failure is not None
             and failure.blame == "configuration"
@@ -51,46 +52,32 @@ def search_step(book: Logbook) -> Measure | AskSampler | Finished | None:
                 outcome="systemic failure",
                 reason=f"{walk.failed_in_a_row} configurations failed in a row, and then stock too: {failure.reason}",
             )
-        place = again.last.key
+        place = opened.last.key
         return Measure(
             key=book.next_attempt(night, Stage.SEARCH, place.block, place.position),
-            arm=again.last.arm,
-            configuration=again.last.configuration,
+            arm=opened.last.arm,
+            configuration=opened.last.configuration,
         )
     waiting = unmeasured(book)
-    more = bool(waiting) or trials_begun(book) < plan.candidates
-    due = walk.reference_due or walk.since_reference >= plan.reference_every
+    begun = trials_begun(book)
+    again = None if waiting else next_repeat(book)
+    if not waiting and again is None and begun >= plan.candidates:
+        again = next_retake(book)
+    more = bool(waiting) or again is not None or begun < plan.candidates
+    due = walk.reference_due or walk.since_reference >= spacing_of(book, night)
     if walk.failed_in_a_row >= FAILURES_IN_A_ROW or (due if more else walk.since_reference > 0):
         return _measure(book, len(slots), STOCK, Configuration())
     if waiting:
-        first = waiting[0]
-        return _measure(book, len(slots), Arm(kind="trial", number=first.number), first.configuration)
-    if trials_begun(book) < plan.candidates:
+        return _measure_trial(book, len(slots), waiting[0].number)
+    if again is not None:
+        return _measure_trial(book, len(slots), again)
+    if begun < plan.candidates:
         return AskSampler(night=night, number=max(book.proposals, default=-1) + 1)
     return None
 
 
-def unmeasured(book: Logbook) -> list[Proposal]:
-    """Proposals that still wait for their sample, lowest number first; from whichever night."""
-    return [
-        proposal
-        for number, proposal in sorted(book.proposals.items())
-        if number not in book.concluded
-        and proposal.origin != "stock"
-        and not book.is_barred(proposal.configuration)
-    ]
-
-
-def trials_begun(book: Logbook) -> int:
-    """How many of the plan's candidates this night has proposed or measured."""
-    night = book.night
-    mine = {one.number for one in book.proposals.values() if one.night == night and one.origin != "stock"}
-    mine.update(
-        slot.last.arm.number
-        for place, slot in book.slots.items()
-        if place[0] == night and place[1] is Stage.SEARCH and slot.last.arm.kind == "trial"
-    )
-    return len(mine)
+def _measure_trial(book: Logbook, block: int, number: int) -> Measure:
+    return _measure(book, block, Arm(kind="trial", number=number), book.proposals[number].configuration)
 
 
 def _walk(book: Logbook, slots: list[Slot]) -> _Walk:

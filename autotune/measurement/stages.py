@@ -16,6 +16,8 @@ from autotune.space.configuration import Configuration
 
 HAND_TUNED = Arm(kind="hand-tuned")
 AUTOMATIC = Arm(kind="automatic")
+REPEAT_SHARE = 0.25
+"""Repeats that a search may hold for each candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +103,22 @@ def series_places(study: Study, book: Logbook, night: int, rounds: int) -> Itera
             yield Place(Stage.SERIES, block, position, who)
 
 
-def references_for(candidates: int, reference_every: int) -> int:
-    """How many stock samples a search of so many candidates holds: one before, one after every few, one at the end."""
-    return 1 + -(-candidates // reference_every) if candidates > 0 else 0
+def repeats_for(plan: Plan) -> int:
+    """How many further samples of promising trials the search may hold beside the first one of each."""
+    return int(REPEAT_SHARE * plan.candidates) if plan.repeats > 1 else 0
+
+
+def references_for(samples: int, reference_every: int) -> int:
+    """How many stock samples so many trial samples need: one before, one after every few, one at the end."""
+    return 1 + -(-samples // reference_every) if samples > 0 else 0
 
 
 def stage_samples(plan: Plan, *, arms: int, links: int) -> dict[Stage, int]:
     """Samples per stage of an undisturbed night under this plan, with `arms` in the finals and `links` in the chain."""
+    searched = plan.candidates + repeats_for(plan)
     return {
         Stage.CALIBRATION: 2 * plan.calibration_pairs,
-        Stage.SEARCH: plan.candidates + references_for(plan.candidates, plan.reference_every),
+        Stage.SEARCH: searched + references_for(searched, plan.reference_every),
         Stage.FINALISTS: 2 * plan.finalists * plan.finalist_pairs,
         Stage.DISTILLATION: 2 * plan.distillation_pairs,
         Stage.FINALS: arms * plan.finals_rounds,

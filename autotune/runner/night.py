@@ -32,11 +32,11 @@ from autotune.experiment.events import (
     Void,
 )
 from autotune.experiment.study import Study
+from autotune.measurement.candidates import GAP_S
 from autotune.measurement.distillation import distil
 from autotune.measurement.planning import plan_night, shortened
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
-from autotune.measurement.search_stage import GAP_S
 from autotune.runner.assembly import board_for
 from autotune.runner.beginning import require_candidates
 from autotune.runner.night_board import Beginning, Hold, StockChanged

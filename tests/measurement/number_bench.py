@@ -91,6 +91,7 @@ def number_study(*, accept_noise: bool = False, seed: int = 1, **budget: float |
         "calibration_pairs": 6,
         "candidates": 8,
         "reference_every": 3,
+        "repeats": 1,
         "finalists": 2,
         "finalist_pairs": 2,
         "finals_rounds": 12,

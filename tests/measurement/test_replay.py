@@ -43,7 +43,8 @@ def _decisions(study: Study, log: list[Event]) -> list[str]:
 
 
 def test_every_prefix_of_a_night_leads_to_the_decision_that_was_made() -> None:
-    study, bench = number_study(), NumberBench(FakeClock(), sigma=0.02, drift_per_hour=0.1)
+    study = number_study(repeats=4, candidates=16)
+    bench = NumberBench(FakeClock(), sigma=0.02, drift_per_hour=0.1)
     log: list[Event] = [night_begun()]
     made = [step.model_dump_json() for step in drive(study, bench, log)]
     assert _decisions(study, log) == made  # 0 diverged
@@ -86,7 +87,7 @@ for length in range(1, len(log)):
 
 def test_a_night_cut_anywhere_and_gone_on_with_is_the_undisturbed_night() -> None:
     """Dying between any two events, with nothing but the log left, changes nothing (noise here is by key)."""
-    study = number_study()
+    study = number_study(repeats=4, candidates=16)
     undisturbed = whole_night(study, NumberBench(FakeClock()))
     for cut in range(1, len(undisturbed), 7):
         log = list(undisturbed[:cut])
@@ -130,7 +131,7 @@ class Chaos:
 def _eventful_night(seed: int) -> tuple[Study, list[Event]]:
     """A study's log through all the mishaps of this seed, over as many nights as it was cut into."""
     chaos = Chaos(seed)
-    study = number_study(seed=seed, accept_noise=True)
+    study = number_study(seed=seed, accept_noise=True, repeats=1 + seed % 5, candidates=12)
     bench = NumberBench(FakeClock(), sigma=0.02, seed=seed)
 
     def fails(order: Measure) -> str:
