@@ -59,7 +59,8 @@
     [budget]
     calibration_pairs = 12                   # pairs of stock against stock
     candidates = 40                          # left out: as many as fit before the deadline
-    reference_every = 4                      # stock again after so many candidates
+    reference_every = 4                      # stock again after so many candidates, sooner while its level wanders
+    repeats = 4                              # samples of a promising candidate in the search at most; 1: one each
     finalists = 4                            # candidates that are measured again,
     finalist_pairs = 2                       # in so many pairs against stock
     distillation_pairs = 12                  # pairs of the winner against itself pared down; 0: it is shipped as it was found
@@ -219,7 +220,7 @@ def _server(table: Table) -> ManagedNginx | OwnNginx:
 def _budget(table: Table) -> Budget:
     usual = Budget()
     table.only(
-        "calibration_pairs", "candidates", "reference_every", "finalists", "finalist_pairs",
+        "calibration_pairs", "candidates", "reference_every", "repeats", "finalists", "finalist_pairs",
         "distillation_pairs", "finals_rounds", "series_rounds", "hours", "lease",
     )  # fmt: skip
     finals_rounds = table.whole("finals_rounds", 12, 300, default=usual.finals_rounds)
@@ -230,6 +231,7 @@ def _budget(table: Table) -> Budget:
         calibration_pairs=table.whole("calibration_pairs", 6, 200, default=usual.calibration_pairs),
         candidates=table.whole("candidates", 1, 10_000) if table.has("candidates") else None,
         reference_every=table.whole("reference_every", 2, 50, default=usual.reference_every),
+        repeats=table.whole("repeats", 1, 20, default=usual.repeats),
         finalists=table.whole("finalists", 1, 20, default=usual.finalists),
         finalist_pairs=table.whole("finalist_pairs", 1, 50, default=usual.finalist_pairs),
         distillation_pairs=table.whole("distillation_pairs", 0, 200, default=usual.distillation_pairs),

@@ -17,6 +17,7 @@ from autotune.definitions.study_file import read_study
 from autotune.errors import AutotuneError, UsageError
 from autotune.experiment.study import Placement, Study
 from autotune.measurement.planning import estimated_sample_s, plan_summary
+from autotune.measurement.stages import REPEAT_SHARE, references_for
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.expression import Expression
 from autotune.space.search_space import SearchSpace
@@ -160,22 +161,23 @@ def test_mixed_takes_forty_minutes_and_leaves_room_for_a_search() -> None:
     assert len(study.workloads) == 3
     plan = plan_summary(study, sample_s=estimated_sample_s(study, 1.2))
     assert plan.total_s < 40 * 60
-    assert plan.candidates > 70
+    assert plan.candidates > 50  # and a quarter as many repeats of the promising ones
 
 
 def test_quickstart_takes_about_nine_minutes() -> None:
     study = read_study(shipped_dir("studies") / "quickstart.toml")
     budget = study.budget
     assert budget.candidates is not None
+    searched = budget.candidates + int(REPEAT_SHARE * budget.candidates)
     samples = (
         2 * budget.calibration_pairs
-        + budget.candidates
-        + budget.candidates // budget.reference_every
+        + searched
+        + references_for(searched, budget.reference_every)
         + 2 * budget.finalists * budget.finalist_pairs
         + 3 * budget.finals_rounds
         + 6 * budget.series_rounds
     )
-    assert (2 * budget.calibration_pairs, budget.candidates, 3 * budget.finals_rounds) == (24, 40, 72)
+    assert (2 * budget.calibration_pairs, budget.candidates, 3 * budget.finals_rounds) == (24, 32, 72)
     assert samples * (study.busy_s + 0.3) < 10 * 60
     assert study.accept_noise
 

@@ -85,6 +85,7 @@ def test_the_title_does_not_count_but_the_seed_does(tmp_path: Path) -> None:
         ("calibration_pairs", 6, 200, 1),
         ("candidates", 1, 10_000, 1),
         ("reference_every", 2, 50, 1),
+        ("repeats", 1, 20, 1),
         ("finalists", 1, 20, 1),
         ("finalist_pairs", 1, 50, 1),
         ("distillation_pairs", 0, 200, 1),
