@@ -68,7 +68,7 @@ def test_a_level_does_not_reach_across_a_gap() -> None:
 
 
 def test_late_references_improve_earlier_scores() -> None:
-    study = number_study(candidates=3, reference_every=3)
+    study = number_study(candidates=2, reference_every=2)
     log = _search_only(whole_night(study, NumberBench(FakeClock(), sigma=1e-6, drift_per_hour=20.0)))
     last_reference = max(
         index for index, one in enumerate(log) if isinstance(one, Sample) and one.arm.kind == "stock"
