@@ -14,6 +14,11 @@ class Program:
     path: str
     version: str
 
+    @property
+    def runs(self) -> bool:
+        """One for another machine, or without its libraries, tells no version."""
+        return self.version != "" and not self.version.startswith("(")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:

@@ -69,8 +69,9 @@ def load_order(
 
 
 def raw_text(seen: LoadSeen) -> str:
-    """Everything wrk printed, to be kept beside the sample and never parsed again."""
-    parts = [_printed("warm-up", seen.warmup), _printed("measured run", seen.measured)]
+    """Everything the generator printed, to be kept beside the sample and never parsed again."""
+    parts = [_printed("warm-up", seen.warmup)] if seen.warmup.wall_s else []
+    parts.append(_printed("measured run", seen.measured))
     if seen.error_log:
         parts.append(f"== nginx's error log\n{seen.error_log}")
     return "\n".join(parts)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from autotune.actuators.switching import Effective, SwitchPlan, effects_of, plan_switch
-from autotune.board.records import LoadSeen, ServerOrder, Switched, UrlSeen, UrlTruth
+from autotune.board.records import LoadOrder, LoadSeen, ServerOrder, Switched, UrlSeen, UrlTruth
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
-from autotune.experiment.events import Doubt, Failure, Measurement, Sample
-from autotune.experiment.study import Url, Workload
+from autotune.experiment.events import Doubt, Failure, FixedRate, Measurement, Sample
+from autotune.experiment.study import Study, Url, Workload
 from autotune.load.gates import Answer, Judged, judge
+from autotune.load.open_loop import JudgedRate, judge_rate, rate_order
 from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.clocks import now_text
 from autotune.runner.session import Held
@@ -53,6 +54,14 @@ class NotInForce:
     reason: str
     blame: Literal["configuration", "environment"]
     switch_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedAtRate:
+    """One workload's open-loop run against what is in force, and what the gates make of it."""
+
+    seen: LoadSeen
+    judged: JudgedRate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +140,25 @@ class LiveBench:
 
     def load(self, workload: Workload, there: InForce) -> Loaded:
         """Warms up and measures one workload. Raises BoardUnfit when the agent can't do as asked."""
+        order = self._load_order(workload, there)
+        seen = self._held.connection.load(order)
+        return Loaded(seen=seen, judged=judge(seen, order, answers=_answers(workload, there)))
+
+    def load_at_rate(self, workload: Workload, there: InForce, rate_per_s: float) -> LoadedAtRate:
+        """One open-loop run of a workload, after its closed-loop one. Raises BoardUnfit when the agent can't do as asked."""
+        duration_s = self._rate_s(workload)
+        order = rate_order(self._load_order(workload, there), rate_per_s, duration_s, new_marker())
+        seen = self._held.connection.load(order)
+        return LoadedAtRate(seen=seen, judged=judge_rate(seen, order, answers=_answers(workload, there)))
+
+    def _load_order(self, workload: Workload, there: InForce) -> LoadOrder:
         urls = tuple(self._site.load_url(url, there.address) for url in workload.urls)
-        order = load_order(
+        return load_order(
             workload, urls, there.address, self._held.placement, new_marker(), seed=self._held.study.seed
         )
-        seen = self._held.connection.load(order)
-        answers = [there.answers[url.target] for url in workload.urls]
-        return Loaded(seen=seen, judged=judge(seen, order, answers=answers))
+
+    def _rate_s(self, workload: Workload) -> float:
+        return self._held.study.latency.duration_s or workload.duration_s
 
     def _measured(self, order: Measure) -> Outcome:
         began = time.monotonic()
@@ -171,10 +192,27 @@ class LiveBench:
                 )
                 return _failed(order, uncounted, raw)
             measurements[workload.name] = judged.measurement
-            doubts += [
-                doubt if alone else doubt.model_copy(update={"text": f"{workload.name}: {doubt.text}"})
-                for doubt in judged.doubts
-            ]
+            doubts += _named(judged.doubts, workload, study)
+        fixed_rate: dict[str, FixedRate] = {}
+        # After all of the closed-loop runs, so that those of the finals find the board as those of the search did.
+        paced = (
+            [] if self._cannot_pace(order) else [one for one in study.workloads if one.name in order.rates]
+        )
+        for workload in paced:
+            rate_per_s = order.rates[workload.name]
+            at_rate = self.load_at_rate(workload, there, rate_per_s)
+            raw += f"==== {workload.name} at {rate_per_s:.1f} requests/s\n{raw_text(at_rate.seen)}\n"
+            if fault := at_rate.judged.fault:
+                failed = NotInForce(
+                    stage=fault.stage,
+                    reason=f"{workload.name} at {rate_per_s:.0f} requests/s: {fault.reason}",
+                    blame=fault.blame,
+                    switch_s=there.switch_s,
+                )
+                return _failed(order, failed, raw)
+            if at_rate.judged.fixed_rate:
+                fixed_rate[workload.name] = at_rate.judged.fixed_rate
+            doubts += _named(at_rate.judged.doubts, workload, study)
         sample = Sample(
             key=order.key,
             at=now_text(),
@@ -182,12 +220,20 @@ class LiveBench:
             configuration=order.configuration,
             effective=there.effective.configuration.against(self._held.discovery.stock),
             measurements=measurements,
+            fixed_rate=fixed_rate,
             objective=study.objective_of_runs(measurements),
             switch_s=there.switch_s,
-            overhead_s=max(0.0, time.monotonic() - began - study.busy_s),
+            overhead_s=max(0.0, time.monotonic() - began - study.busy_s - sum(map(self._rate_s, paced))),
             doubts=tuple(dict.fromkeys(doubts)),
         )
         return Outcome(event=sample, raw=raw)
+
+    def _cannot_pace(self, order: Measure) -> bool:
+        """Without luajit there is no figure at a fixed rate; preflight has said so, and refused where a limit needs one."""
+        if not order.rates:
+            return True
+        luajit = self._held.connection.facts.luajit
+        return luajit is None or not luajit.runs
 
     def _plan(self, configuration: Configuration, address: str) -> SwitchPlan:
         return plan_switch(
@@ -237,6 +283,17 @@ class LiveBench:
             sha256=truth.sha256,
             loose=truth.loose,
         )
+
+
+def _answers(workload: Workload, there: InForce) -> list[Answer]:
+    return [there.answers[url.target] for url in workload.urls]
+
+
+def _named(doubts: Sequence[Doubt], workload: Workload, study: Study) -> list[Doubt]:
+    """The doubts of one workload's run, which say whose they are where there are several."""
+    if len(study.workloads) == 1:
+        return list(doubts)
+    return [one.model_copy(update={"text": f"{workload.name}: {one.text}"}) for one in doubts]
 
 
 def _truths(urls: Sequence[Url], answers: Sequence[Sequence[UrlSeen]]) -> tuple[Truth, ...]:

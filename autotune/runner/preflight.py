@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
@@ -52,6 +52,7 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
     return (
         _tool("nginx", facts.nginx),
         _tool("wrk", facts.wrk),
+        *_fixed_rate(facts, study),
         *_php(facts, study),
         Need(
             what="root",
@@ -92,6 +93,17 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
     )
 
 
+def _fixed_rate(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
+    """What runs at a fixed rate need. Without it a night has all but those, unless a limit speaks of latency."""
+    if not study.latency.share:
+        return ()
+    need = _tool("luajit", facts.luajit)
+    fatal = any(limit.metric.startswith("latency_") for limit in study.limits)
+    lost = "a limit of this study is judged by it" if fatal else "the finals have no latency at a fixed rate"
+    detail = need.detail if need.ok else f"{need.detail}, so {lost}"
+    return (replace(need, detail=detail, fatal=fatal, blurs=True),)
+
+
 def _php(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
     if not isinstance(study.server, ManagedNginx) or not study.server.has_php:
         return ()
@@ -100,15 +112,14 @@ def _php(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
 
 
 def _tool(name: str, program: Program | None) -> Need:
-    """A program that is there and runs: one for another machine, or without its libraries, tells no version."""
+    """A program that is there and runs."""
     if program is None:
         return Need(what=name, ok=False, detail="not found", next=f"apt-get install {name}")
     version = _first_line(program.version)
-    runs = version != "" and not version.startswith("(")
     return Need(
         what=name,
-        ok=runs,
-        detail=version if runs else f"{program.path} does not run {version}".strip(),
+        ok=program.runs,
+        detail=version if program.runs else f"{program.path} does not run {version}".strip(),
         next=f"apt-get install --reinstall {name}",
     )
 
@@ -118,7 +129,7 @@ def require(found: Sequence[Need]) -> tuple[Doubt, ...]:
     lacking = [need for need in found if not need.ok and need.fatal]
     if lacking:
         text = "; ".join(f"{need.what}: {need.detail}" for need in lacking)
-        error = LoadGeneratorFailed if lacking[0].what == "wrk" else BoardUnfit
+        error = LoadGeneratorFailed if lacking[0].what in ("wrk", "luajit") else BoardUnfit
         raise error(
             f"this board can't carry the night: {text}", hint="; ".join(need.next for need in lacking)
         )
@@ -193,6 +204,7 @@ def describe(facts: BoardFacts) -> dict[str, str]:
         "memory": f"{facts.memory_bytes / 2**30:.1f} GiB",
         "nginx": _first_line(facts.nginx.version) if facts.nginx else "",
         "wrk": _first_line(facts.wrk.version) if facts.wrk else "",
+        "luajit": _first_line(facts.luajit.version) if facts.luajit else "",
         "boot": facts.boot_id,
     }
 

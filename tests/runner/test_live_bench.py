@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 
 import pytest
 
 from autotune.board.placement import CpuPlacement
-from autotune.board.records import PutFile, UrlSeen
+from autotune.board.records import LoadOrder, LoadSeen, PutFile, UrlSeen
 from autotune.errors import BoardUnfit
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
@@ -68,6 +69,56 @@ def test_a_sample_keeps_all_that_the_generator_said(
     assert outcome.event.main.requests > 0
     assert "== warm-up: exit code 0" in outcome.raw
     assert "== measured run: exit code 0" in outcome.raw
+
+
+def test_a_workload_named_with_a_rate_is_also_run_at_it(
+    board_namespace: BoardNamespace, real_nginx: str, real_wrk: str, real_luajit: str
+) -> None:
+    bench = LiveBench(held(board_namespace))
+    bench.learn_truth()
+    asked = order().model_copy(update={"rates": {"w": 200.0}})
+    outcome = bench.measure(asked)
+    assert isinstance(outcome.event, Sample)
+    seen = outcome.event.fixed_rate["w"]
+    assert (seen.rate_per_s, seen.errors.total) == (200.0, 0)
+    assert seen.answered_per_s == pytest.approx(200, rel=0.05)
+    assert 0 < seen.latency_p50_s <= seen.latency_p99_s <= seen.latency_max_s
+    assert "==== w at 200.0 requests/s" in outcome.raw
+    assert outcome.event.overhead_s < 2
+
+
+def test_without_luajit_a_sample_has_all_but_its_runs_at_a_rate(
+    board_namespace: BoardNamespace, real_nginx: str, real_wrk: str, real_luajit: str
+) -> None:
+    assert board_namespace.run("mount", "--bind", "/bin/false", real_luajit).returncode == 0
+    bench = LiveBench(held(board_namespace))
+    bench.learn_truth()
+    event = bench.measure(order().model_copy(update={"rates": {"w": 200.0}})).event
+    assert isinstance(event, Sample)
+    assert (event.fixed_rate, event.main.requests > 0) == ({}, True)
+
+
+def test_a_run_at_a_rate_that_does_not_count_fails_the_sample(
+    board_namespace: BoardNamespace,
+    real_nginx: str,
+    real_wrk: str,
+    real_luajit: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    board = held(board_namespace)
+    bench = LiveBench(board)
+    bench.learn_truth()
+    load = board.connection.load
+
+    def without_what_luajit_said(order: LoadOrder) -> LoadSeen:
+        seen = load(order)
+        return replace(seen, measured=replace(seen.measured, stdout="")) if order.rate_per_s else seen
+
+    monkeypatch.setattr(board.connection, "load", without_what_luajit_said)
+    event = bench.measure(order().model_copy(update={"rates": {"w": 200.0}})).event
+    assert isinstance(event, Failure)
+    assert (event.stage, event.blame) == ("load", "environment")
+    assert event.reason.startswith("w at 200 requests/s: report missing")
 
 
 def test_a_sample_that_the_agent_cannot_take_is_a_failure_and_not_the_end_of_the_night(

@@ -6,8 +6,8 @@ import pytest
 
 from autotune.agent.allowed import find_program
 from autotune.errors import AutotuneError, BoardUnfit, LoadGeneratorFailed
-from autotune.experiment.study import ManagedNginx, ServedFile
-from autotune.runner.preflight import needs, require
+from autotune.experiment.study import LatencyCheck, Limit, ManagedNginx, ServedFile, Study
+from autotune.runner.preflight import Need, needs, require
 from conftest import BoardNamespace
 from night_example import a_study
 
@@ -35,13 +35,34 @@ def test_a_program_that_does_not_run_is_lacking(
     assert "apt-get install" in refused.value.hint
 
 
-@pytest.mark.usefixtures("real_nginx", "real_wrk")
+@pytest.mark.parametrize(("instead", "told"), [("/bin/false", "does not run"), ("/dev/null", "not found")])
+def test_without_luajit_a_night_goes_on_with_a_doubt_unless_a_limit_needs_it(
+    board_namespace: BoardNamespace, real_luajit: str, instead: str, told: str
+) -> None:
+    assert board_namespace.run("mount", "--bind", instead, real_luajit).returncode == 0
+    line = board_namespace.connect()
+
+    def need(study: Study) -> list[Need]:
+        return [one for one in needs(line, study) if one.what == "luajit"]
+
+    (doubt,) = require(need(a_study()))
+    assert told in doubt.text
+    assert "no latency at a fixed rate" in doubt.text
+    assert "luajit" in doubt.next
+    limit = Limit(metric="latency_p99_s", bound="at most", value=1.0, of_stock=True)
+    with pytest.raises(LoadGeneratorFailed, match="a limit of this study is judged by it"):
+        require(need(a_study().model_copy(update={"limits": (limit,)})))
+    assert need(a_study().model_copy(update={"latency": LatencyCheck(share=0)})) == []
+
+
+@pytest.mark.usefixtures("real_nginx", "real_wrk", "real_luajit")
 def test_programs_that_run_are_named_with_their_version(board_namespace: BoardNamespace) -> None:
     found = {one.what: one for one in needs(board_namespace.connect(), a_study())}
     assert found["nginx"].ok
     assert "nginx" in found["nginx"].detail
     assert found["wrk"].ok
     assert "wrk" in found["wrk"].detail
+    assert "LuaJIT" in found["luajit"].detail
 
 
 @pytest.mark.usefixtures("real_nginx", "real_wrk")
