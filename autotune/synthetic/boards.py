@@ -25,7 +25,7 @@ _OF_PHP = ("fpm:", "nginx:fastcgi_", "nginx:upstream.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What is true of one configuration under one workload, without any noise and on a chip of 65 degrees.
+    """What is true of one configuration under one workload, without any noise and on a chip of 75 degrees.
 
     `spread`: standard deviation of ln(requests/s) between starts of nginx. `latency_sigma`: of the logarithm of the latencies.
     """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 IDLE_W: Final = 3.0
-_USUAL_C: Final = 65.0
+_USUAL_C: Final = 75.0
 _LOSS_PER_C: Final = 0.018 / 36
 _THROTTLED_LOSS: Final = 0.085  # ln(2400 / 2208)
 
@@ -20,9 +20,9 @@ _THROTTLED_LOSS: Final = 0.085  # ln(2400 / 2208)
 class Heat:
     """A board's thermal behaviour. Degrees Celsius, watts, seconds; `sink_c_per_w` and `chip_c_per_w` add up."""
 
-    ambient_c: float = 24.0
+    ambient_c: float = 26.0
     daily_c: float = 2.0
-    sink_c_per_w: float = 3.1
+    sink_c_per_w: float = 3.2
     chip_c_per_w: float = 1.0
     sink_s: float = 150.0
     trip_c: float = 85.0
@@ -51,6 +51,6 @@ class Heat:
         return min(1.0, max(0.0, (chip_c - self.trip_c) / self.band_c))
 
     def loss(self, chip_c: float) -> float:
-        """What this temperature takes from ln(requests/s), against a chip of 65 degrees."""
+        """What this temperature takes from ln(requests/s), against a chip of 75 degrees."""
         warm = _LOSS_PER_C * (min(chip_c, self.trip_c) - _USUAL_C)
         return warm + _THROTTLED_LOSS * self.throttled(chip_c)
