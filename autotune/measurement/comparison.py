@@ -9,7 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from autotune.experiment.events import AppliedStep, Doubt, Event, Failure, Measurement, Sample, Stage
+from autotune.experiment.events import (
+    AppliedStep,
+    Distilled,
+    Doubt,
+    Event,
+    Failure,
+    Measurement,
+    Sample,
+    Stage,
+)
 from autotune.experiment.study import Study
 from autotune.measurement.bounds import latency_p99_s
 from autotune.measurement.by_workload import (
@@ -130,6 +139,8 @@ class Comparison:
     goals: tuple[GoalResult, ...] = ()
     limits: tuple[LimitResult, ...] = ()
     """Of automatic, then of hand-tuned, in the finals."""
+    distilled: Distilled | None = None
+    """How the winner was pared down to automatic; None: it was not, and automatic is the winner as it was found."""
     purpose: Literal["tune", "baseline"] = "tune"
     all_steps: StepGain | None = None
     """The last of the steps against stock, in the series alone; `number` 0. None: no step changes anything here."""
@@ -189,6 +200,7 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         workloads=workloads,
         goals=goal_results(study, finals, names) if finals else (),
         limits=_limits(study, finals, arms),
+        distilled=book.distilled.get(asked),
         all_steps=_all_steps(book, asked),
         purpose=book.begun[asked].purpose,
     )

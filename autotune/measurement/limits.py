@@ -25,6 +25,7 @@ from autotune.measurement.bounds import (
     requests_per_s,
     server_cpu_s_per_request,
 )
+from autotune.measurement.intervals import trimmed_interval
 from autotune.measurement.logbook import STOCK, Logbook
 
 CHOOSING = 0.4
@@ -65,10 +66,8 @@ def limit_results(
     1 whatever was measured.
     """
     return tuple(
-        _result(limit, workload.name, rounds, arm, alpha=alpha, is_stock=is_stock)
-        for limit in study.limits
-        for workload in study.workloads
-        if limit.workload in ("", workload.name)
+        _result(limit, workload, rounds, arm, alpha=alpha, is_stock=is_stock)
+        for limit, workload in _asked(study)
     )
 
 
@@ -76,7 +75,7 @@ def violators(study: Study, book: Logbook, night: int) -> dict[int, tuple[LimitR
     """The finalists that violate a limit in their fresh pairs with stock, with the limits they violate, by trial."""
     if not study.limits:
         return {}
-    pairs = finalist_rounds(book, night)
+    pairs = _pairs_of(book, night, Stage.FINALISTS)
     found: dict[int, tuple[LimitResult, ...]] = {}
     for number in sorted({sample.arm.number for pair in pairs.values() for sample in pair.values()}):
         results = limit_results(study, pairs, f"trial {number}", alpha=CHOOSING)
@@ -85,10 +84,48 @@ def violators(study: Study, book: Logbook, night: int) -> dict[int, tuple[LimitR
     return found
 
 
-def finalist_rounds(book: Logbook, night: int) -> Rounds:
-    """The finalists' complete pairs: by block, then by arm."""
-    blocks = sorted({place[2] for place in book.slots if place[0] == night and place[1] is Stage.FINALISTS})
-    pairs = {block: book.pair(night, Stage.FINALISTS, block) for block in blocks}
+def subset_violators(study: Study, book: Logbook, night: int) -> frozenset[int]:
+    """The subsets that violate a limit in their fresh pairs with the winner.
+
+    Stock isn't measured there: a ratio to it is the subset's to the winner times the winner's to stock, as its finalist's
+    pairs had it.
+    """
+    subsets = book.subsets.get(night)
+    if subsets is None or not study.limits:
+        return frozenset()
+    before = _pairs_of(book, night, Stage.FINALISTS)
+    pairs = _pairs_of(book, night, Stage.DISTILLATION)
+    winner = f"trial {subsets.trial}"
+    found = set()
+    for limit, workload in _asked(study):
+        for index in range(len(subsets.configurations)):
+            arm = f"subset {index}"
+            if limit.metric == "errors" or not limit.of_stock:
+                verdict = _result(limit, workload, pairs, arm, alpha=CHOOSING, is_stock=False).verdict
+            else:
+                metric = _METRICS[limit.metric]
+                known = trimmed_interval(log_ratios(metric, workload, before, winner, STOCK.text)).center
+                logs = [known + one for one in log_ratios(metric, workload, pairs, arm, winner)]
+                verdict = _WORDS[hold(logs, limit.bound, limit.value, alpha=CHOOSING).state]
+            if verdict == "violated":
+                found.add(index)
+    return frozenset(found)
+
+
+def _asked(study: Study) -> list[tuple[Limit, str]]:
+    """Every limit with each workload that it speaks of."""
+    return [
+        (limit, workload.name)
+        for limit in study.limits
+        for workload in study.workloads
+        if limit.workload in ("", workload.name)
+    ]
+
+
+def _pairs_of(book: Logbook, night: int, stage: Stage) -> Rounds:
+    """The stage's complete pairs: by block, then by arm."""
+    blocks = sorted({slot.last.key.block for slot in book.of_stage(night, stage)})
+    pairs = {block: book.pair(night, stage, block) for block in blocks}
     return {block: {one.arm.text: one for one in pair} for block, pair in pairs.items() if pair is not None}
 
 

@@ -198,9 +198,17 @@ class Logbook:
         return effective_key(configuration, self.stock(self.night if night is None else night)) in self.barred
 
     def winner(self, night: int) -> Proposal | None:
-        """The trial that is called automatic in this night; None before the ranking, or when stock won."""
+        """The trial that won this night; None before the ranking, or when stock won."""
         ranking = self.rankings.get((night, "winner"))
         return self.proposals.get(ranking.trials[0]) if ranking is not None and ranking.trials else None
+
+    def automatic(self, night: int) -> Configuration:
+        """What this night ships: the winner, pared down where that has been done; stock when nothing beat it."""
+        distilled = self.distilled.get(night)
+        if distilled is not None:
+            return distilled.configuration
+        winner = self.winner(night)
+        return winner.configuration if winner is not None else Configuration()
 
     def next_attempt(self, night: int, stage: Stage, block: int, position: int) -> SampleKey:
         slot = self.slots.get((night, stage, block, position))

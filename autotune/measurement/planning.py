@@ -156,7 +156,13 @@ def plan_night(
 def _baseline(study: Study, book: Logbook, plan: Plan, rounds: int | None, left_s: float | None) -> Plan:
     """The hand-tuned steps alone: as many rounds as asked for, or as the deadline leaves room for; at least one."""
     wanted = rounds or study.budget.series_rounds or Budget().series_rounds
-    nothing = {"candidates": 0, "finalists": 0, "finalist_pairs": 0, "finals_rounds": 0}
+    nothing = {
+        "candidates": 0,
+        "finalists": 0,
+        "finalist_pairs": 0,
+        "distillation_pairs": 0,
+        "finals_rounds": 0,
+    }
     plan = plan.model_copy(update={**nothing, "series_rounds": wanted})
     reason = f"the hand-tuned steps alone, {wanted} rounds"
     if left_s is not None:
@@ -232,6 +238,7 @@ def _from_budget(study: Study, night: int, at: str, sample_s: float) -> Plan:
         repeats=budget.repeats,
         finalists=budget.finalists,
         finalist_pairs=budget.finalist_pairs,
+        distillation_pairs=budget.distillation_pairs,
         finals_rounds=budget.finals_rounds,
         series_rounds=budget.series_rounds,
         sample_s=sample_s,
@@ -318,6 +325,8 @@ def _remaining(study: Study, book: Logbook, plan: Plan) -> int:
         samples[Stage.FINALISTS] = 2 * len(ranking.trials) * plan.finalist_pairs
     if (night, "winner") in book.rankings:
         samples[Stage.FINALISTS] = 0
+    if night in book.distilled or done[Stage.FINALS]:
+        samples[Stage.DISTILLATION] = 0
     return sum(max(count - done[stage], 0) for stage, count in samples.items())
 
 

@@ -1,24 +1,35 @@
 """What comes next: the pure function that is the night.
 
-Stages follow each other: calibration, search, finalists, finals, series; a baseline night has the first and the last
-alone. A stage is over when all its places are
-filled or can't be; calibration, search and finalists are also over for good once a later stage has begun, so a sample
-voided afterwards leaves its pair incomplete instead of turning the night back.
+Stages follow each other: calibration, search, finalists, distillation, finals, series; a baseline night has the first
+and the last alone. A stage is over when all its places are filled or can't be; those before the finals are also over for
+good once a later stage has begun, so a sample voided afterwards leaves its pair incomplete instead of turning the night
+back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from autotune.experiment.bench import AskPlan, AskRanking, Finished, Measure, NextStep
+from autotune.experiment.bench import (
+    AskDistilled,
+    AskPlan,
+    AskRanking,
+    AskSubsets,
+    Finished,
+    Measure,
+    NextStep,
+)
 from autotune.experiment.events import Event, NightEnded, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import NOISE_LIMIT, calibration_of, first_stage_interval
+from autotune.measurement.distillation import has_parts, hopeless
 from autotune.measurement.logbook import Logbook, SlotState, read_log
+from autotune.measurement.rates import rates_for
 from autotune.measurement.search_stage import search_step
 from autotune.measurement.stages import (
     Place,
     calibration_places,
+    distillation_places,
     final_places,
     finalist_places,
     series_places,
@@ -43,7 +54,8 @@ def next_step(study: Study, log: Sequence[Event]) -> NextStep:
     return (
         first
         or search_step(book)
-        or _finalists_step(book)
+        or _finalists_step(study, book)
+        or _distillation_step(study, book)
         or _finals_step(study, book)
         or _series_step(study, book)
         or Finished(night=night, outcome="complete")
@@ -76,9 +88,9 @@ def _calibration_step(study: Study, book: Logbook) -> Measure | Finished | None:
     if any(place[0] == night and place[1] is not Stage.CALIBRATION for place in book.slots):
         return None
     planned = book.plans[night].calibration_pairs
-    step = _first_open(book, calibration_places(0, planned), pairs=True)
+    step = _first_open(study, book, calibration_places(0, planned), pairs=True)
     if step is None and first_stage_interval(book, night, planned).excludes_zero:
-        step = _first_open(book, calibration_places(planned, 2 * planned), pairs=True)
+        step = _first_open(study, book, calibration_places(planned, 2 * planned), pairs=True)
     if step is not None:
         return step
     seen = calibration_of(book, night)
@@ -93,7 +105,7 @@ def _calibration_step(study: Study, book: Logbook) -> Measure | Finished | None:
     return None
 
 
-def _finalists_step(book: Logbook) -> Measure | AskRanking | None:
+def _finalists_step(study: Study, book: Logbook) -> Measure | AskRanking | None:
     night = book.night
     if (night, "winner") in book.rankings:
         return None
@@ -101,18 +113,45 @@ def _finalists_step(book: Logbook) -> Measure | AskRanking | None:
     if ranking is None:
         return AskRanking(night=night, purpose="finalists")
     places = finalist_places(book, ranking, book.plans[night].finalist_pairs)
-    return _first_open(book, places, pairs=True) or AskRanking(night=night, purpose="winner")
+    return _first_open(study, book, places, pairs=True) or AskRanking(night=night, purpose="winner")
+
+
+def _distillation_step(study: Study, book: Logbook) -> Measure | AskSubsets | AskDistilled | None:
+    """Nothing without a winner of several changes, or without pairs in the plan: then the winner is what is shipped."""
+    night = book.night
+    if night in book.distilled or book.of_stage(night, Stage.FINALS):
+        return None
+    subsets = book.subsets.get(night)
+    pairs = book.plans[night].distillation_pairs
+    if subsets is None:
+        winner = book.winner(night)
+        if winner is None or not pairs or not has_parts(book, winner):
+            return None
+        return AskSubsets(night=night, trial=winner.number)
+    over = hopeless(book, subsets)
+    places = (
+        place
+        for place in distillation_places(book, subsets, pairs)
+        if place.block % len(subsets.configurations) not in over
+    )
+    return _first_open(study, book, places, pairs=True) or AskDistilled(night=night)
 
 
 def _finals_step(study: Study, book: Logbook) -> Measure | None:
-    return _first_open(book, final_places(study, book, book.night, book.plans[book.night].finals_rounds))
+    return _first_open(
+        study, book, final_places(study, book, book.night, book.plans[book.night].finals_rounds)
+    )
 
 
 def _series_step(study: Study, book: Logbook) -> Measure | None:
-    return _first_open(book, series_places(study, book, book.night, book.plans[book.night].series_rounds))
+    return _first_open(
+        study, book, series_places(study, book, book.night, book.plans[book.night].series_rounds)
+    )
 
 
-def _first_open(book: Logbook, places: Iterable[Place], *, pairs: bool = False) -> Measure | None:
+def _first_open(
+    study: Study, book: Logbook, places: Iterable[Place], *, pairs: bool = False
+) -> Measure | None:
     """The first place that still wants a sample. With `pairs`, a block that lost one member isn't gone on with."""
     by_block: dict[int, list[Place]] = {}
     for place in places:
@@ -128,6 +167,7 @@ def _first_open(book: Logbook, places: Iterable[Place], *, pairs: bool = False) 
                     key=book.next_attempt(book.night, place.stage, place.block, place.position),
                     arm=place.who.arm,
                     configuration=place.who.configuration,
+                    rates=rates_for(study, book, place.stage),
                 )
     return None
 

@@ -1,4 +1,4 @@
-"""What each stage measures and in which order: the places of calibration, finalists, finals and series.
+"""What each stage measures and in which order: the places of calibration, finalists, distillation, finals and series.
 
 (The search has no fixed places: see search_stage.)
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autotune.experiment.events import AppliedStep, Arm, NightBegun, Plan, Ranking, Stage
+from autotune.experiment.events import AppliedStep, Arm, NightBegun, Plan, Ranking, Stage, Subsets
 from autotune.experiment.study import Study
 from autotune.measurement.logbook import STOCK, Logbook, effective_key
 from autotune.measurement.orders import latin_round, shuffled, turned
@@ -61,11 +61,24 @@ def finalist_places(book: Logbook, ranking: Ranking, pairs: int) -> Iterator[Pla
                 yield Place(Stage.FINALISTS, turn * size + index, position, one)
 
 
+def distillation_places(book: Logbook, subsets: Subsets, pairs: int) -> Iterator[Place]:
+    """Pairs of each subset with the winner: one of every subset, then again, so that repeats are spread over time.
+
+    Subset i has its pair p in block p * subsets + i; who goes first alternates over p (ABBA).
+    """
+    size = len(subsets.configurations)
+    winner = Contender(Arm(kind="trial", number=subsets.trial), book.proposals[subsets.trial].configuration)
+    for turn in range(pairs):
+        for index, configuration in enumerate(subsets.configurations):
+            who = Contender(Arm(kind="subset", number=index), configuration)
+            for position, one in enumerate(turned((who, winner), turn + index)):
+                yield Place(Stage.DISTILLATION, turn * size + index, position, one)
+
+
 def final_arms(book: Logbook, night: int) -> tuple[Contender, ...]:
     """Stock, hand-tuned (where the sequence has anything at all) and automatic: stock itself when nothing beat it."""
     begun = book.begun[night]
-    winner = book.winner(night)
-    automatic = Contender(AUTOMATIC, winner.configuration if winner is not None else Configuration())
+    automatic = Contender(AUTOMATIC, book.automatic(night))
     if not begun.steps and not len(begun.hand_tuned):
         return (STOCK_CONTENDER, automatic)
     return (STOCK_CONTENDER, Contender(HAND_TUNED, begun.hand_tuned), automatic)

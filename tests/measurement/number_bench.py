@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from autotune.analysis.subsets import nominate
 from autotune.experiment.bench import (
     AskDistilled,
     AskPlan,
@@ -38,6 +37,7 @@ from autotune.experiment.events import (
     NightEnded,
     Proposal,
     Sample,
+    Subsets,
 )
 from autotune.experiment.study import (
     Budget,
@@ -94,6 +94,7 @@ def number_study(*, accept_noise: bool = False, seed: int = 1, **budget: float |
         "repeats": 1,
         "finalists": 2,
         "finalist_pairs": 2,
+        "distillation_pairs": 4,
         "finals_rounds": 12,
         "series_rounds": 2,
         **budget,
@@ -296,6 +297,14 @@ def stand_in_proposal(study: Study, log: list[Event], ask: AskSampler, at: str) 
     return Proposal(night=ask.night, number=ask.number, at=at, origin="sampler", configuration=drawn)
 
 
+def stand_in_subsets(log: list[Event], ask: AskSubsets, at: str) -> Subsets:
+    """What an analysis would answer, knowing the settings' worth: sendfile first, then tcp_nopush, then the backlog."""
+    proposal = next(event for event in log if isinstance(event, Proposal) and event.number == ask.trial)
+    changes = sorted(proposal.configuration.against(STOCK).values, key=lambda one: list(STOCK).index(one[0]))
+    nested = [Configuration.of(dict(changes[:size])) for size in range(1, len(changes))]
+    return Subsets(night=ask.night, at=at, trial=ask.trial, configurations=tuple(nested), reason="by worth")
+
+
 def answer(study: Study, log: list[Event], step: NextStep, bench: NumberBench) -> Event:
     """The event that this step leads to."""
     at = bench.clock.at
@@ -307,7 +316,7 @@ def answer(study: Study, log: list[Event], step: NextStep, bench: NumberBench) -
         case AskSampler():
             return stand_in_proposal(study, log, step, at)
         case AskSubsets():
-            return nominate(study, log, step, at)
+            return stand_in_subsets(log, step, at)
         case AskDistilled():
             return distil(study, log, step, at)
         case AskRanking():

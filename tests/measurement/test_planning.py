@@ -97,7 +97,7 @@ def test_trials_on_the_command_line_rule_over_the_budget() -> None:
 
 
 def test_what_was_planned_is_what_an_undisturbed_night_takes() -> None:
-    study = number_study(finalists=2, candidates=14)
+    study = number_study(finalists=2, candidates=14, distillation_pairs=0)
     log = whole_night(study, NumberBench(FakeClock()))
     taken = {stage: sum(isinstance(one, Sample) and one.key.stage is stage for one in log) for stage in Stage}
     assert expected_samples(study, log[:2]) == taken
@@ -141,7 +141,7 @@ def test_with_time_enough_or_no_deadline_nothing_changes() -> None:
 
 
 def test_in_the_search_candidates_give_way_but_never_those_already_proposed() -> None:
-    study = number_study(candidates=30)
+    study = number_study(candidates=30, distillation_pairs=0)
     log = _running(study, NumberBench(FakeClock()), Stage.SEARCH, 5)  # 4 proposed beside stock
     later = 8 + 36 + 6
     plan = _shortened(study, log, later + 15)

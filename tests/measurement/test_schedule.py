@@ -36,6 +36,7 @@ from autotune.experiment.events import (
     Sample,
     SampleKey,
     Stage,
+    Subsets,
     Void,
 )
 from autotune.experiment.study import Study
@@ -79,6 +80,7 @@ def _ended(log: list[Event]) -> NightEnded:
 def test_a_night_has_all_its_stages_in_order_and_exactly_the_planned_samples() -> None:
     log = whole_night(number_study(), _bench())
     samples = [one for one in log if isinstance(one, Sample)]
+    subsets = next(one for one in log if isinstance(one, Subsets))
     stages = [one.key.stage for one in samples]
     assert stages == sorted(stages, key=list(Stage).index)
     references = 4  # at the start, after 3, after 6, at the end
@@ -86,6 +88,7 @@ def test_a_night_has_all_its_stages_in_order_and_exactly_the_planned_samples() -
         Stage.CALIBRATION: 12,
         Stage.SEARCH: 8 + references,
         Stage.FINALISTS: 8,
+        Stage.DISTILLATION: 8 * len(subsets.configurations),
         Stage.FINALS: 36,
         Stage.SERIES: 2 * 3,
     }
@@ -288,7 +291,9 @@ def test_when_stock_fails_after_three_failures_in_a_row_the_night_ends() -> None
     assert bench.orders[-1].key.attempt == 0
 
 
-@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize(
+    "stage", [one for one in Stage if one is not Stage.DISTILLATION]
+)  # which has no stock
 @pytest.mark.parametrize("blame", ["configuration", "environment"])
 def test_stock_that_fails_in_all_its_retakes_ends_the_night_in_any_stage(stage: Stage, blame: Blame) -> None:
     def fails(order: Measure) -> Blame:

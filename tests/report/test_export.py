@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autotune.errors import SettingUnsupported, UsageError
-from autotune.experiment.events import Event, NightBegun, Proposal
+from autotune.experiment.events import Distilled, Event, NightBegun, Proposal
 from autotune.report.export import (
     NGINX_FILE,
     PROVENANCE_FILE,
@@ -33,12 +33,12 @@ def files() -> dict[str, str]:
 
 
 def with_winner(changes: Mapping[str, Value]) -> list[Event]:
-    """The log of the night, as if its winning proposal had held these values too."""
+    """The log of the night, as if its winning proposal had held these values too, and been shipped whole."""
     log = a_night(a_study())
     other = Configuration.of({**WINNER.mapping, **changes})
     return [
         event.model_copy(update={"configuration": other})
-        if isinstance(event, Proposal) and event.configuration == WINNER
+        if isinstance(event, (Proposal, Distilled)) and event.configuration == WINNER
         else event
         for event in log
     ]
