@@ -120,8 +120,16 @@ def test_whole_nights_in_which_nothing_matters_do_not_find_anything() -> None:
 
 
 @pytest.mark.parametrize(("sigma", "most"), [(0.005, 0.002), (0.02, 0.01), (0.05, 0.04)])
-def test_what_is_shipped_is_close_to_the_best_that_was_tried(sigma: float, most: float) -> None:
-    study = number_study(candidates=30, finalists=5, finalist_pairs=4, series_rounds=0, accept_noise=True)
+def test_what_wins_is_close_to_the_best_that_was_tried(sigma: float, most: float) -> None:
+    """Before it is pared down, which may cost the margin of test_distillation."""
+    study = number_study(
+        candidates=30,
+        finalists=5,
+        finalist_pairs=4,
+        distillation_pairs=0,
+        series_rounds=0,
+        accept_noise=True,
+    )
     regrets = []
     for seed in range(8):
         log = whole_night(study, NumberBench(FakeClock(), sigma=sigma, seed=seed, wave=0.02))
