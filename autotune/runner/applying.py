@@ -9,8 +9,8 @@ from autotune.errors import BoardUnfit, UsageError
 from autotune.experiment.events import Doubt, Event, NightBegun, Proposal
 from autotune.experiment.study import Study
 from autotune.measurement.comparison import compare
+from autotune.runner.beginning import stock_changes
 from autotune.runner.live_bench import LiveBench, NotInForce
-from autotune.runner.preflight import stock_changes
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
 
@@ -100,7 +100,7 @@ def apply(study: Study, chosen: Chosen) -> Kept:
 
 
 def _put(held: Held, study: Study, chosen: Chosen) -> Kept:
-    if changes := stock_changes(chosen.night, held):
+    if changes := stock_changes(chosen.night, held.discovery.stock):
         raise BoardUnfit(
             f"the board's stock is not what the study measured against: {changes}",
             hint=f"put it back, or measure anew: autotune resume {study.name} --new-night",

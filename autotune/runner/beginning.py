@@ -86,6 +86,16 @@ def require_candidates(study: Study, log: Sequence[Event], night: NightBegun) ->
     propose(study, [*log, night], AskSampler(night=night.night, number=_FIRST_FREE_TRIAL), at=night.at)
 
 
+def stock_changes(begun: NightBegun, now: Mapping[str, Value]) -> str:
+    """How the board's stock differs from what the night began with; empty when it doesn't."""
+    changed = [
+        f"{id_} was {value}, is {now.get(id_, 'gone')}"
+        for id_, value in begun.stock.items()
+        if now.get(id_) != value
+    ]
+    return "; ".join(changed)
+
+
 def _service_changers(study: Study) -> dict[str, str]:
     """Parameters that would win by serving something else."""
     if study.change_service:

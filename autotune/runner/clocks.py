@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from autotune.experiment.events import Event
 from autotune.experiment.study import Study
+from autotune.synthetic.clock import VirtualClock
 
 SYNTHETIC_EVENING: Final = "2026-01-01T21:00:00.000+00:00"
 """When the first night of every synthetic study begins: the same study gives the same night, whenever it is held."""
@@ -48,11 +49,12 @@ class WallClock:
 
 
 def clock_for(study: Study, log: Sequence[Event]) -> Clock:
-    """The clock of the study's board: the world's, or one that stands at the last event until somebody measures."""
-    if not study.is_synthetic:
-        return WallClock()
-    from autotune.synthetic.clock import VirtualClock
+    """The clock of the study's board."""
+    return clock_for_synthetic(log) if study.is_synthetic else WallClock()
 
+
+def clock_for_synthetic(log: Sequence[Event]) -> VirtualClock:
+    """One that stands where the log ends, so that no time is lost between two sittings."""
     return VirtualClock.at_text(log[-1].at if log else SYNTHETIC_EVENING)
 
 

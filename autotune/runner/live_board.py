@@ -10,12 +10,12 @@ from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, NightBegun
 from autotune.experiment.study import Study
 from autotune.runner import own_live
-from autotune.runner.beginning import Offer, night_begun
+from autotune.runner.beginning import Offer, night_begun, stock_changes
 from autotune.runner.builds import prepare_builds
 from autotune.runner.clocks import WallClock
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.night_board import Beginning, StockChanged
-from autotune.runner.preflight import describe, needs, require, self_test, stock_changes
+from autotune.runner.preflight import describe, needs, require, self_test
 from autotune.runner.session import Held
 
 
@@ -56,7 +56,7 @@ class LiveHold:
         return night_begun(held.study, offer_of(held, doubts), beginning, self._clock.at)
 
     def go_on(self, begun: NightBegun) -> None:
-        if changes := stock_changes(begun, self._held):
+        if changes := stock_changes(begun, self._held.discovery.stock):
             raise StockChanged(changes)
         self._bench = _ready(self._held)
 

@@ -12,9 +12,9 @@ from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
-from autotune.experiment.events import Doubt, NightBegun
+from autotune.experiment.events import Doubt
 from autotune.experiment.study import ManagedNginx, Study
-from autotune.runner.session import GUARDIAN_PATIENCE_S, Held, after_a_lost_line, refuse_kept, restore
+from autotune.runner.session import GUARDIAN_PATIENCE_S, after_a_lost_line, refuse_kept, restore
 
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
 _LOG_BYTES_PER_S = 20_000_000
@@ -207,17 +207,6 @@ def describe(facts: BoardFacts) -> dict[str, str]:
         "luajit": _first_line(facts.luajit.version) if facts.luajit else "",
         "boot": facts.boot_id,
     }
-
-
-def stock_changes(begun: NightBegun, held: Held) -> str:
-    """How the board's stock differs from what the night began with; empty when it doesn't."""
-    now = held.discovery.stock
-    changed = [
-        f"{id_} was {value}, is {now.get(id_, 'gone')}"
-        for id_, value in begun.stock.items()
-        if now.get(id_) != value
-    ]
-    return "; ".join(changed)
 
 
 def _first_line(text: str) -> str:
