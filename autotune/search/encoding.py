@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from optuna.distributions import BaseDistribution
 
@@ -37,6 +37,8 @@ class Encoding:
     stock: Mapping[str, Value]
     facts: Mapping[str, Value]
     parameters: tuple[ParameterAxes, ...]
+    points: dict[Configuration, Point] = field(default_factory=dict, compare=False, repr=False)
+    """What has been encoded already: every ask tells the sampler of all trials again."""
 
     @classmethod
     def of(cls, study: Study, first: NightBegun) -> Encoding:
@@ -57,6 +59,12 @@ class Encoding:
 
     def encode(self, configuration: Configuration) -> Point:
         """Every parameter that counts in this configuration; what it doesn't name is at stock."""
+        point = self.points.get(configuration)
+        if point is None:
+            point = self.points[configuration] = self._encoded(configuration)
+        return point
+
+    def _encoded(self, configuration: Configuration) -> Point:
         values = configuration.over(self.stock)
         drawn: dict[str, Drawn] = {}
         distributions: dict[str, BaseDistribution] = {}
@@ -94,9 +102,23 @@ def nights(log: Sequence[Event]) -> Iterator[NightBegun]:
     return (event for event in log if isinstance(event, NightBegun))
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An encoding and what it was made from."""
+
+    study: Study
+    first: NightBegun
+    encoding: Encoding
+
+
+_LATEST: list[_Made] = []
+
+
 def encoding_of(study: Study, log: Sequence[Event]) -> Encoding:
-    """The encoding of a study that has begun."""
+    """The encoding of a study that has begun; the one made last when it is that of the very same (immutable) records."""
     first = next(nights(log), None)
     if first is None:
         raise AutotuneError(f"no night of study {study.name} has begun yet", hint="`autotune run` begins one")
-    return Encoding.of(study, first)
+    if not (_LATEST and _LATEST[0].study is study and _LATEST[0].first is first):
+        _LATEST[:] = [_Made(study, first, Encoding.of(study, first))]
+    return _LATEST[0].encoding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
@@ -9,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 import optuna
@@ -83,26 +85,45 @@ def frozen(one: Told, point: Point, worst: float) -> FrozenTrial | None:
             return None
 
 
+class _Finished(FrozenTrial):
+    """A trial that is over. Optuna's storage copies what it is given; of this one nothing changes but its number."""
+
+    def __deepcopy__(self, memo: object) -> FrozenTrial:
+        return copy.copy(self)
+
+
 def finished(point: Point, value: float, vector: Mapping[str, float]) -> FrozenTrial:
-    return create_trial(
+    now = datetime.now()  # noqa: DTZ005 - as Optuna has it
+    trial = _Finished(
+        number=-1,
+        trial_id=-1,
         state=TrialState.COMPLETE,
         value=value,
+        datetime_start=now,
+        datetime_complete=now,
         params=dict(point.drawn),
         distributions=point.distributions,
-        constraints=dict(vector),
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
     )
+    for key, excess in vector.items():
+        trial.set_constraint(key, excess)
+    return trial
 
 
 def rebuilt(
     encoding: Encoding, several: Sequence[Told], sampler: optuna.samplers.BaseSampler
 ) -> optuna.study.Study:
     """An Optuna study in memory that knows all that the log knows."""
-    study = optuna.create_study(
-        storage=optuna.storages.InMemoryStorage(), sampler=sampler, direction="maximize"
-    )
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage, sampler=sampler, direction="maximize")
+    name = storage.get_study_id_from_name(study.study_name)
     worst = worst_of(several)
     trials = (frozen(one, encoding.encode(one.proposal.configuration), worst) for one in several)
-    study.add_trials([trial for trial in trials if trial is not None])
+    for trial in trials:
+        if trial is not None:  # not by study.add_trials, which checks every value of every trial anew
+            storage.create_new_trial(name, template_trial=trial)
     return study
 
 
