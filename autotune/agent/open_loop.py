@@ -46,7 +46,7 @@ class OpenLoop:
     ) -> None:
         self._generator = Generator(order.cpus, line, record)
         self._order = order
-        self._argv = _argv(program, run_dir, order)
+        self._argv = open_loop_argv(program, run_dir, order)
 
     def warm_up(self) -> Run:
         return NOT_RUN
@@ -60,7 +60,8 @@ class OpenLoop:
         return self._generator.run(self._argv, longest_s, moments)
 
 
-def _argv(program: str, run_dir: str, order: Load) -> Sequence[str]:
+def open_loop_argv(program: str, run_dir: str, order: Load) -> Sequence[str]:
+    """The command that runs this load; the files below `run_dir` are there already."""
     name = "" if is_address(order.host) else order.host  # TLS names no address (RFC 6066, 3)
     cpus = len(order.cpus) or len(os.sched_getaffinity(0))
     return (
