@@ -28,19 +28,39 @@ from autotune.measurement.bounds import (
 )
 from autotune.measurement.intervals import trimmed_interval
 
-SLOWER_TAIL = 3.0
-"""From this ratio of p99 to stock's on it is said: closed loops blur smaller ones."""
+SLOWER_TAIL, SLOWER_TAIL_AT_RATE = 3.0, 1.5
+"""From this ratio of p99 to stock's on it is said: a closed loop under full load blurs smaller ones, a fixed rate does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtRate:
+    """One arm's open-loop runs under one workload, all at `rate_per_s`: medians over `n` samples, `latency_max_s` the worst.
+
+    `answered_per_s` below the rate: what could not be served waits, and that is in the latencies.
+    """
+
+    rate_per_s: float
+    answered_per_s: float
+    latency_p50_s: float
+    latency_p99_s: float
+    latency_p999_s: float
+    latency_max_s: float
+    n: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadArm:
-    """One arm under one workload: medians over its samples. `server_cpu_s_per_request` nan: no CPU time was counted."""
+    """One arm under one workload: medians over its samples. `server_cpu_s_per_request` nan: no CPU time was counted.
+
+    `latency_p99_s` is wrk's, under full load and from a closed loop; `at_rate` None: there were no open-loop runs.
+    """
 
     name: str
     requests_per_s: float
     latency_p99_s: float
     server_cpu_s_per_request: float
     n: int
+    at_rate: AtRate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,21 +103,36 @@ class GoalResult:
 
 
 def tail_doubts(workloads: Sequence[WorkloadComparison]) -> tuple[Doubt, ...]:
-    """Where more throughput was bought with answers that come much later (wrk's p99, from a closed loop)."""
+    """Where more throughput was bought with answers that come much later: at the fixed rate, else by wrk's p99."""
     doubts = []
     for workload in workloads:
-        arms = {arm.name: arm.latency_p99_s for arm in workload.arms}
-        stock, now = arms.get("stock", math.nan), arms.get("automatic", math.nan)
-        if now >= SLOWER_TAIL * stock:
+        arms = {arm.name: arm for arm in workload.arms}
+        if not {"stock", "automatic"} <= set(arms):
+            continue
+        stock, now = arms["stock"], arms["automatic"]
+        if stock.at_rate and now.at_rate:
+            where = f" at {now.at_rate.rate_per_s:,.0f} requests/s"
+            stock_s, now_s, limit = (
+                stock.at_rate.latency_p99_s,
+                now.at_rate.latency_p99_s,
+                SLOWER_TAIL_AT_RATE,
+            )
+        else:
+            where, stock_s, now_s, limit = "", stock.latency_p99_s, now.latency_p99_s, SLOWER_TAIL
+        if now_s >= limit * stock_s:
             doubts.append(
                 Doubt(
                     code="slower tail",
-                    text=f"{workload.name}: one answer in a hundred takes automatic over {now * 1000:.0f} ms, stock"
-                    f" {stock * 1000:.0f} ms; only throughput was maximised",
+                    text=f"{workload.name}: one answer in a hundred takes automatic over {_ms(now_s)}{where}, stock"
+                    f" {_ms(stock_s)}; only throughput was maximised",
                     next="Decide whether your users would take that, before installing it",
                 )
             )
     return tuple(doubts)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
 
 
 def workload_comparisons(
@@ -164,6 +199,26 @@ def _arm(workload: Workload, finals: Rounds, name: str) -> WorkloadArm | None:
         requests_per_s=float(np.median([one.requests_per_s for one in runs])),
         latency_p99_s=float(np.median([one.latency_p99_s for one in runs])),
         server_cpu_s_per_request=float(np.median(cpu)) if cpu else math.nan,
+        n=len(runs),
+        at_rate=_at_rate(workload, finals, name),
+    )
+
+
+def _at_rate(workload: Workload, finals: Rounds, name: str) -> AtRate | None:
+    runs = [
+        sample.fixed_rate[workload.name]
+        for round_ in finals.values()
+        if (sample := round_.get(name)) is not None and workload.name in sample.fixed_rate
+    ]
+    if not runs:
+        return None
+    return AtRate(
+        rate_per_s=runs[0].rate_per_s,
+        answered_per_s=float(np.median([one.answered_per_s for one in runs])),
+        latency_p50_s=float(np.median([one.latency_p50_s for one in runs])),
+        latency_p99_s=float(np.median([one.latency_p99_s for one in runs])),
+        latency_p999_s=float(np.median([one.latency_p999_s for one in runs])),
+        latency_max_s=max(one.latency_max_s for one in runs),
         n=len(runs),
     )
 

@@ -28,6 +28,7 @@ from autotune.report.workload_parts import (
     figure_name,
     goals_json,
     goals_table,
+    latency_tables,
     workload_tables,
     workloads_json,
 )
@@ -50,6 +51,7 @@ def comparison_page(
         _arms_table(study, comparison),
         _pairs_table(study, comparison),
         *workload_tables(study, comparison),
+        *latency_tables(comparison),
         limits_table(comparison),
         goals_table(comparison),
         _steps_table(comparison),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from autotune.experiment.study import Study
@@ -12,6 +13,12 @@ from autotune.report.page import Part, Table
 from autotune.report.words import interval_text, objective_words, rate_text, ratio_text
 
 PLAIN = "Plain 95 % intervals, each by itself: they describe. The answer above is the objective's."
+
+
+AT_RATE = (
+    "Counted from the moment a request was due, at the same rate for all. The p99 above is wrk's, under full load and from "
+    "a closed loop."
+)
 
 
 def figure_name(study: Study) -> str:
@@ -70,6 +77,43 @@ def workload_tables(study: Study, comparison: Comparison) -> tuple[Part, ...]:
             ),
             right=frozenset({"n"}),
             note=PLAIN if any(one.pairs for one in comparison.workloads) else "",
+        ),
+    )
+
+
+def latency_tables(comparison: Comparison) -> tuple[Part, ...]:
+    """Latency of every arm at the same fixed rate; nothing where there were no open-loop runs."""
+    rows = tuple(
+        (
+            one.name,
+            arm.name,
+            rate_text(arm.at_rate.rate_per_s),
+            rate_text(arm.at_rate.answered_per_s),
+            *(
+                f"{seconds * 1000:.2f} ms"
+                for seconds in (
+                    arm.at_rate.latency_p50_s,
+                    arm.at_rate.latency_p99_s,
+                    arm.at_rate.latency_p999_s,
+                    arm.at_rate.latency_max_s,
+                )
+            ),
+            str(arm.at_rate.n),
+        )
+        for one in comparison.workloads
+        for arm in one.arms
+        if arm.at_rate
+    )
+    if not rows:
+        return ()
+    numbers = ("due/s", "answered/s", "p50", "p99", "p99.9", "worst", "n")
+    return (
+        Table(
+            title="Latency at a fixed rate (medians)",
+            columns=("workload", "arm", *numbers),
+            rows=rows,
+            right=frozenset(numbers),
+            note=AT_RATE,
         ),
     )
 
@@ -138,6 +182,7 @@ def _workload_json(one: WorkloadComparison) -> dict[str, Any]:
                 "latency_p99_s": arm.latency_p99_s,
                 "server_cpu_s_per_request": _number(arm.server_cpu_s_per_request),
                 "n": arm.n,
+                "fixed_rate": asdict(arm.at_rate) if arm.at_rate else None,
             }
             for arm in one.arms
         ],

@@ -24,7 +24,15 @@ from autotune.space.search_space import SearchSpace
 from autotune.space.value import Value
 
 SPACES = sorted(shipped_dir("search_spaces").glob("*.toml"))
-NAMES = ("quickstart", "localhost", "mixed", "rock5b-static-1k", "rock5b-static-100k", "rock5b-mixed", "synthetic")
+NAMES = (
+    "quickstart",
+    "localhost",
+    "mixed",
+    "rock5b-static-1k",
+    "rock5b-static-100k",
+    "rock5b-mixed",
+    "synthetic",
+)
 STUDIES = [shipped_dir("studies") / f"{name}.toml" for name in NAMES]
 SEQUENCE = shipped_dir("studies") / "hand-tuned.toml"
 # A stock Debian board with two CPUs, as far as the rules of the spaces speak of it.

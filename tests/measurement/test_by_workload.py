@@ -10,6 +10,7 @@ import pytest
 from number_bench import (
     FakeClock,
     NumberBench,
+    fixed_rate,
     measurement,
     night_begun,
     number_study,
@@ -17,9 +18,9 @@ from number_bench import (
 )
 
 from autotune.experiment.bench import Measure, Outcome
-from autotune.experiment.events import Sample
+from autotune.experiment.events import Sample, Stage
 from autotune.experiment.study import Goal, Study, Url, Workload
-from autotune.measurement.by_workload import WorkloadArm, WorkloadComparison, tail_doubts
+from autotune.measurement.by_workload import AtRate, WorkloadArm, WorkloadComparison, tail_doubts
 from autotune.measurement.comparison import Comparison, compare
 from autotune.measurement.verdicts import Verdict
 
@@ -152,3 +153,61 @@ def test_throughput_bought_with_a_much_slower_tail_is_said() -> None:
     assert "over 1525 ms, stock 14 ms" in doubt.text
     calm = replace(seen, arms=(arm("stock", 0.014), arm("automatic", 0.020)))
     assert tail_doubts((calm,)) == ()
+
+
+def at_rate(name: str, closed_s: float, p99_s: float) -> WorkloadArm:
+    found = AtRate(
+        rate_per_s=750.0,
+        answered_per_s=750.0,
+        latency_p50_s=0.001,
+        latency_p99_s=p99_s,
+        latency_p999_s=2 * p99_s,
+        latency_max_s=3 * p99_s,
+        n=24,
+    )
+    return replace(arm(name, closed_s), at_rate=found)
+
+
+def test_the_tail_at_a_fixed_rate_speaks_before_that_of_a_closed_loop() -> None:
+    fine = WorkloadComparison(
+        name="dynamic",
+        weight=1.0,
+        arms=(at_rate("stock", 0.014, 0.004), at_rate("automatic", 1.525, 0.005)),
+        pairs=(),
+    )
+    assert tail_doubts((fine,)) == (), "a closed loop's p99 at full load follows from its throughput"
+    worse = replace(fine, arms=(at_rate("stock", 0.014, 0.004), at_rate("automatic", 0.014, 0.0061)))
+    (doubt,) = tail_doubts((worse,))
+    assert "over 6.10 ms at 750 requests/s, stock 4.00 ms" in doubt.text
+
+
+def test_runs_at_a_fixed_rate_are_told_by_arm() -> None:
+    study = number_study()
+    log = whole_night(study, NumberBench(FakeClock()))
+    paced = [
+        event.model_copy(
+            update={
+                "fixed_rate": {"1k": fixed_rate(7500.0, 0.004 if event.arm.kind == "stock" else 0.003)},
+            }
+        )
+        if isinstance(event, Sample) and event.key.stage is Stage.FINALS
+        else event
+        for event in log
+    ]
+    (only,) = compare(study, paced).workloads
+    told = {one.name: one.at_rate for one in only.arms}
+    stock, automatic = told["stock"], told["automatic"]
+    assert stock is not None
+    assert automatic is not None
+    assert (stock.rate_per_s, stock.latency_p99_s, automatic.latency_p99_s) == (7500.0, 0.004, 0.003)
+    assert stock.n == next(one.n for one in only.arms if one.name == "stock")
+
+
+def test_a_night_without_such_runs_has_none_to_tell() -> None:
+    study = number_study()
+    log = [
+        event.model_copy(update={"fixed_rate": {}}) if isinstance(event, Sample) else event
+        for event in whole_night(study, NumberBench(FakeClock()))
+    ]
+    (only,) = compare(study, log).workloads
+    assert [one.at_rate for one in only.arms] == [None, None, None]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.experiment.events import Event, Sample
+from autotune.experiment.events import ErrorCounts, Event, FixedRate, Sample
 from autotune.experiment.study import Limit, Objective, Study
 from autotune.measurement.comparison import Comparison, compare
 from autotune.measurement.limits import LimitResult
@@ -59,6 +59,45 @@ def test_limits_are_data_too() -> None:
 def test_a_study_without_limits_says_nothing_of_them() -> None:
     study, log = a_study(), a_night(a_study())
     assert "imit" not in _told(study, log).partition("Reasons for doubt")[0]
+
+
+def test_latency_at_a_fixed_rate_has_a_table_of_its_own() -> None:
+    study, log = a_study(), a_night(a_study())
+    assert "Latency at a fixed rate" not in _told(study, _paced(log, {}))
+    paced = FixedRate(
+        rate_per_s=7500.0,
+        answered=15_000,
+        answered_per_s=7500.0,
+        duration_s=2.0,
+        latency_mean_s=0.001,
+        latency_p50_s=0.001,
+        latency_p90_s=0.002,
+        latency_p95_s=0.003,
+        latency_p99_s=0.00404,
+        latency_p999_s=0.005,
+        latency_max_s=0.006,
+        errors=ErrorCounts(),
+    )
+    with_rates = _paced(log, {"small": paced})
+    told = _told(study, with_rates).partition("Latency at a fixed rate (medians)")[2]
+    assert told.splitlines()[3].split()[:8] == [
+        "small",
+        "stock",
+        "7,500",
+        "7,500",
+        "1.00",
+        "ms",
+        "4.04",
+        "ms",
+    ]
+    (one,) = comparison_json(study, with_rates, compare(study, with_rates))["workloads"]
+    assert [arm["fixed_rate"]["latency_p99_s"] for arm in one["arms"]] == [0.00404] * len(one["arms"])
+
+
+def _paced(log: list[Event], fixed_rate: dict[str, FixedRate]) -> list[Event]:
+    return [
+        one.model_copy(update={"fixed_rate": fixed_rate}) if isinstance(one, Sample) else one for one in log
+    ]
 
 
 def test_requests_per_cpu_second_are_not_called_faster() -> None:
