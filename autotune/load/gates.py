@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeAlias
 from autotune.board.records import LoadOrder, LoadSeen, Run
 from autotune.errors import AutotuneError
 from autotune.experiment.events import Doubt, ErrorCounts, Measurement
+from autotune.load.client_bound import client_bound
 from autotune.load.parse import Report, Unreadable, read_report
 
 DURATION_OFF_S: Final = 0.3
@@ -24,19 +25,19 @@ BYTES_OFF: Final = 0.02
 # The canary takes a loose body whose length is within a fifth; under load it may differ as much.
 LOOSE_BYTES_OFF: Final = 0.2
 TUPLES_PER_CONNECTION: Final = 3
-GENERATOR_BUSY: Final = 0.90
 # A process starts, connects and stops within this, so a longer difference between wrk's clock and ours is a clock step.
 CLOCK_STEP_S: Final = 0.5
 
+# In the order in which they are asked.
 GateName: TypeAlias = Literal[
     "warm-up timed out",
     "warm-up killed",
-    "warm-up failed",
     "load timed out",
     "load killed",
     "workers died",
     "workers changed",
     "few free ports",
+    "warm-up failed",
     "load failed",
     "report missing",
     "report twice",
@@ -268,9 +269,7 @@ def wire_size(requests: int, bytes_: int, order: LoadOrder, answers: Sequence[An
     """
     weights = [url.weight for url in order.urls]
     sizes = [answer.wire_bytes for answer in answers]
-    mean = _weighted(weights, sizes)
-    allowed = [answer.wire_bytes * (LOOSE_BYTES_OFF if answer.loose else BYTES_OFF) for answer in answers]
-    off = _weighted(weights, allowed)
+    mean, off = wire_limits(order, answers)
     torn = _torn_blocks(weights, sizes, order.threads)
     low = requests * (mean - off) - order.connections * (max(sizes) - mean) - torn
     high = requests * (mean + off) + order.connections * mean + torn
@@ -287,6 +286,13 @@ def wire_size(requests: int, bytes_: int, order: LoadOrder, answers: Sequence[An
         f"(limit {100 * off / mean:g} %)"
     )
     return Fault(gate="bytes per request off", stage="gate", blame="configuration", detail=detail)
+
+
+def wire_limits(order: LoadOrder, answers: Sequence[Answer]) -> tuple[float, float]:
+    """Bytes of one request in the order's mix, and how far off they may be."""
+    weights = [url.weight for url in order.urls]
+    allowed = [answer.wire_bytes * (LOOSE_BYTES_OFF if answer.loose else BYTES_OFF) for answer in answers]
+    return _weighted(weights, [answer.wire_bytes for answer in answers]), _weighted(weights, allowed)
 
 
 def _weighted(weights: Sequence[float], values: Sequence[float]) -> float:
@@ -342,17 +348,7 @@ def _measurement(report: Report, seen: LoadSeen) -> Measurement:
 
 
 def _doubts(seen: LoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
-    doubts: list[Doubt] = []
-    busy = generator_busy(seen, order)
-    if busy > GENERATOR_BUSY:
-        doubts.append(
-            Doubt(
-                code="client-bound",
-                text=f"wrk's own CPUs were {100 * busy:.0f} % busy (limit {100 * GENERATOR_BUSY:.0f} %): "
-                "the figure is the generator's limit as much as the server's",
-                next="Compare requests per server CPU-second, which still speaks, or push from a second machine.",
-            )
-        )
+    doubts = [*client_bound(seen, order)]
     if "free_ports" not in seen.before:
         doubts.append(
             Doubt(code="ports unknown", text="the board could not say how many local ports were free")
@@ -367,14 +363,3 @@ def _doubts(seen: LoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
             )
         )
     return tuple(doubts)
-
-
-def generator_busy(seen: LoadSeen, order: LoadOrder) -> float:
-    """How much of the CPUs it can use at once the generator used, from 0 to 1; 0 where it has no CPUs of its own.
-
-    Sharing its CPUs with the server, wrk is slowed down by it, and a busy share says nothing about who the limit is.
-    """
-    usable = min(len(order.cpus), order.threads)
-    if usable == 0 or seen.measured.wall_s <= 0:
-        return 0.0
-    return seen.measured.cpu_s / (seen.measured.wall_s * usable)

@@ -13,6 +13,7 @@ from typing import Final
 from autotune.board.records import LoadOrder, LoadSeen
 from autotune.experiment.events import Doubt, ErrorCounts, FixedRate
 from autotune.load import gates
+from autotune.load.client_bound import GENERATOR_BUSY, generator_busy
 from autotune.load.gates import Answer, Fault
 from autotune.load.parse import (
     LATENCIES,
@@ -129,7 +130,7 @@ def _figures(report: RateReport, seen: LoadSeen, order: LoadOrder) -> FixedRate:
         latency_p999_s=latency.p999_us / 1e6,
         latency_max_s=latency.max_us / 1e6,
         errors=report.errors,
-        client_busy=min(1.0, max(report.busy, gates.generator_busy(seen, order))),
+        client_busy=min(1.0, max(report.busy, generator_busy(seen, order))),
     )
 
 
@@ -138,7 +139,7 @@ def _is_short(figures: FixedRate) -> bool:
 
 
 def _generators_own_limit(figures: FixedRate) -> Doubt | None:
-    if not _is_short(figures) or figures.client_busy <= gates.GENERATOR_BUSY:
+    if not _is_short(figures) or figures.client_busy <= GENERATOR_BUSY:
         return None
     return Doubt(
         code="client-bound rate",
