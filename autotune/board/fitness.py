@@ -124,10 +124,9 @@ def _too_warm_c(levels: Levels, now: Tonight, limits: FitnessLimits) -> float:
 
 def cooling_gate(levels: Levels, now: Tonight, limits: FitnessLimits, *, waited_s: float) -> GateResult:
     """The band around where tonight's calibration began; a board may be too warm for it, never too cold."""
-    temperature_c = hottest(levels)
-    if temperature_c is None:
+    temperature_c, device = hottest(levels), slowed(levels)
+    if temperature_c is None and not device:
         return _unknown(NOT_COOLED, "no temperature is to be had here")
-    device = slowed(levels)
     limit = None if now.temperature_c is None else now.temperature_c + limits.temperature_band_c
     passed = is_cool(levels, now, limits)
     detail = f"waited {waited_s:.0f} s" if waited_s else ""

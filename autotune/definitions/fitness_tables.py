@@ -23,7 +23,7 @@ def read_fitness(table: Table) -> FitnessLimits:
     return FitnessLimits(
         temperature_band_c=table.number("temperature_band", 0.5, 50, default=usual.temperature_band_c),
         cool_down_s=table.seconds("cool_down", 0, 3600, default_s=usual.cool_down_s),
-        foreign_load=table.number("foreign_load", 0.001, 1, default=usual.foreign_load),
+        foreign_load=table.number("foreign_load", 0.001, 100, default=usual.foreign_load),
         time_below=table.number("time_below", 0.001, 1, default=usual.time_below),
         slow_clock=table.number("slow_clock", 0.001, 0.9, default=usual.slow_clock),
     )

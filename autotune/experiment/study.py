@@ -257,7 +257,7 @@ class FitnessLimits(Record):
 
     temperature_band_c: Annotated[float, Field(ge=0.5, le=50)] = 5.0
     cool_down_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
-    foreign_load: Annotated[float, Field(gt=0, le=1)] = 0.1
+    foreign_load: Annotated[float, Field(gt=0, le=100)] = 0.1
     time_below: Annotated[float, Field(gt=0, le=1)] = 0.05
     slow_clock: Annotated[float, Field(gt=0, lt=1)] = 0.05
 

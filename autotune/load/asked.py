@@ -55,7 +55,7 @@ def _result(name: GateName, run: _Run, judged: Judged) -> GateResult:
         passed=not failed,
         value=None if value is None else round(value, 4),
         limit=limit,
-        detail=judged.reason.removeprefix(f"{name}: ") if failed else "",
+        detail=judged.fault.detail if judged.fault and failed else "",
     )
 
 

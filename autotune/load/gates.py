@@ -55,21 +55,6 @@ Blame: TypeAlias = Literal["configuration", "environment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A run that counts (`measurement`, with its doubts), or the first gate it failed and who is to blame.
-
-    `gate`, `stage`, `reason` and `blame` are "" exactly when there is a measurement.
-    """
-
-    measurement: Measurement | None
-    gate: GateName | Literal[""] = ""
-    stage: Stage | Literal[""] = ""
-    reason: str = ""
-    blame: Blame | Literal[""] = ""
-    doubts: tuple[Doubt, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """The first gate that a run failed."""
 
@@ -81,6 +66,34 @@ class Fault:
     @property
     def reason(self) -> str:
         return f"{self.gate}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A run that counts (`measurement`, with its doubts), or the first gate it failed and who is to blame.
+
+    `gate`, `stage`, `reason` and `blame` are "" exactly when there is a measurement.
+    """
+
+    measurement: Measurement | None = None
+    fault: Fault | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def gate(self) -> GateName | Literal[""]:
+        return self.fault.gate if self.fault else ""
+
+    @property
+    def stage(self) -> Stage | Literal[""]:
+        return self.fault.stage if self.fault else ""
+
+    @property
+    def reason(self) -> str:
+        return self.fault.reason if self.fault else ""
+
+    @property
+    def blame(self) -> Blame | Literal[""]:
+        return self.fault.blame if self.fault else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +112,19 @@ def judge(seen: LoadSeen, order: LoadOrder, *, answers: Sequence[Answer]) -> Jud
     require_known(answers, order)
     for process_gate in PROCESS_GATES:
         if fault := process_gate(seen, order):
-            return _refused(fault)
+            return Judged(fault=fault)
     report = read_report(seen.measured.stdout, order.marker)
     if isinstance(report, Unreadable):
-        return _refused(Fault(gate=report.problem, stage="load", blame="environment", detail=report.detail))
+        return Judged(
+            fault=Fault(gate=report.problem, stage="load", blame="environment", detail=report.detail)
+        )
     for report_gate in REPORT_GATES:
         if fault := report_gate(report, seen, order):
-            return _refused(fault)
+            return Judged(fault=fault)
     if fault := wire_size(report.requests, report.bytes, order, answers):
-        return _refused(fault)
+        return Judged(fault=fault)
     if fault := _connections_held(seen, order):
-        return _refused(fault)
+        return Judged(fault=fault)
     return Judged(measurement=_measurement(report, seen), doubts=_doubts(seen, order))
 
 
@@ -121,16 +136,6 @@ def require_known(answers: Sequence[Answer], order: LoadOrder) -> None:
     if any(answer.wire_bytes <= 0 for answer in answers):
         message = "a canary's answer has at least one byte"
         raise AutotuneError(message)
-
-
-def _refused(fault: Fault) -> Judged:
-    return Judged(
-        measurement=None,
-        gate=fault.gate,
-        stage=fault.stage,
-        reason=fault.reason,
-        blame=fault.blame,
-    )
 
 
 # -- gates that look at processes ---------------------------------------------------------------------------------------------

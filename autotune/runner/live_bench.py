@@ -8,19 +8,25 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from autotune.actuators.switching import Effective, SwitchPlan, effects_of, plan_switch
+from autotune.board.fitness import Tonight
 from autotune.board.records import LoadOrder, LoadSeen, ServerOrder, Switched, UrlSeen, UrlTruth
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
-from autotune.experiment.events import Doubt, Failure, FixedRate, Measurement, Sample
+from autotune.experiment.events import Doubt, Failure, FixedRate, GateResult, Measurement, Sample
 from autotune.experiment.study import Study, Url, Workload
-from autotune.load.gates import Answer, Judged, judge
+from autotune.load.asked import gates_asked
+from autotune.load.client_bound import cpu_busy
+from autotune.load.gates import Answer, Fault, Judged, judge
 from autotune.load.open_loop import JudgedRate, judge_rate, rate_order
 from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.clocks import now_text
+from autotune.runner.fitness import RunFitness, Start, run_fitness
+from autotune.runner.meters import agent_meter, with_watts
 from autotune.runner.session import Held
 from autotune.space.configuration import Configuration
 
 _OK = 200
+STARTED = Start()
 FailureStage = Literal["plan", "write", "read-back", "nginx", "canary", "warm-up", "load", "gate", "agent"]
 
 
@@ -48,12 +54,13 @@ class InForce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotInForce:
-    """Where a configuration stopped on its way, why, and who is to blame."""
+    """Where a configuration stopped on its way, why, and who is to blame. `gate`: the one that decided, if one did."""
 
     stage: FailureStage
     reason: str
     blame: Literal["configuration", "environment"]
     switch_s: float = 0.0
+    gate: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +69,17 @@ class LoadedAtRate:
 
     seen: LoadSeen
     judged: JudgedRate
+    fitness: RunFitness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """One workload's run against what is in force, and what the gates make of it."""
+    """One workload's run against what is in force, and what the gates make of it; `gates` are those of the load."""
 
     seen: LoadSeen
     judged: Judged
+    gates: tuple[GateResult, ...]
+    fitness: RunFitness
 
 
 class LiveBench:
@@ -99,9 +109,11 @@ class LiveBench:
         unknown = tuple(Truth(url=url) for url in self._site.urls)
         self._truth = _truths(self._site.urls, [self._start_stock(unknown).urls for _ in range(2)])
 
-    def measure(self, order: Measure) -> Outcome:
+    def measure(self, order: Measure, start: Start = STARTED) -> Outcome:
+        if start.fault:
+            return _failed(order, _unfit(start.fault), gates=(start.fault,))
         try:
-            return self._measured(order)
+            return self._measured(order, start)
         except BoardUnfit as problem:  # the agent could not do as asked: no room, no memory for a process
             return _failed(order, NotInForce(stage="agent", reason=problem.message, blame="environment"))
 
@@ -138,50 +150,79 @@ class LiveBench:
             address=address, switched=switched, effective=effective, answers=answers, switch_s=switch_s
         )
 
-    def load(self, workload: Workload, there: InForce) -> Loaded:
+    def load(self, workload: Workload, there: InForce, now: Tonight = STARTED.now) -> Loaded:
         """Warms up and measures one workload. Raises BoardUnfit when the agent can't do as asked."""
         order = self._load_order(workload, there)
-        seen = self._held.connection.load(order)
-        return Loaded(seen=seen, judged=judge(seen, order, answers=_answers(workload, there)))
+        seen = self._run(order)
+        answers = _answers(workload, there)
+        judged = judge(seen, order, answers=answers)
+        return Loaded(
+            seen=seen,
+            judged=replace(
+                judged, measurement=judged.measurement and self._with_board(judged.measurement, seen)
+            ),
+            gates=gates_asked(seen, order, judged, answers=answers),
+            fitness=self._fitness(seen, now),
+        )
 
-    def load_at_rate(self, workload: Workload, there: InForce, rate_per_s: float) -> LoadedAtRate:
+    def load_at_rate(
+        self, workload: Workload, there: InForce, rate_per_s: float, now: Tonight = STARTED.now
+    ) -> LoadedAtRate:
         """One open-loop run of a workload, after its closed-loop one. Raises BoardUnfit when the agent can't do as asked."""
         duration_s = self._rate_s(workload)
         order = rate_order(self._load_order(workload, there), rate_per_s, duration_s, new_marker())
-        seen = self._held.connection.load(order)
-        return LoadedAtRate(seen=seen, judged=judge_rate(seen, order, answers=_answers(workload, there)))
+        seen = self._run(order)
+        judged = judge_rate(seen, order, answers=_answers(workload, there))
+        return LoadedAtRate(seen=seen, judged=judged, fitness=self._fitness(seen, now))
+
+    def _run(self, order: LoadOrder) -> LoadSeen:
+        return with_watts(self._held.study.power, lambda: self._held.connection.load(order))
+
+    def _fitness(self, seen: LoadSeen, now: Tonight) -> RunFitness:
+        return run_fitness(seen, self._held.study.fitness, now, server_cpus=self._held.placement.server)
+
+    def _with_board(self, measurement: Measurement, seen: LoadSeen) -> Measurement:
+        """What the board says of the run besides its load generator."""
+        peaks = {f"peak.{name}": value for name, value in seen.peaks.items()}
+        return measurement.model_copy(
+            update={
+                "cpu_busy": cpu_busy(seen.counters, self._held.placement.server),
+                "power_w": seen.power_w,
+                "counters": {**measurement.counters, **peaks},
+            }
+        )
 
     def _load_order(self, workload: Workload, there: InForce) -> LoadOrder:
+        study = self._held.study
         urls = tuple(self._site.load_url(url, there.address) for url in workload.urls)
-        return load_order(
-            workload, urls, there.address, self._held.placement, new_marker(), seed=self._held.study.seed
-        )
+        order = load_order(workload, urls, there.address, self._held.placement, new_marker(), seed=study.seed)
+        return replace(order, power=agent_meter(study.power))
 
     def _rate_s(self, workload: Workload) -> float:
         return self._held.study.latency.duration_s or workload.duration_s
 
-    def _measured(self, order: Measure) -> Outcome:
+    def _measured(self, order: Measure, start: Start) -> Outcome:
         began = time.monotonic()
         study = self._held.study
         there = self.put_in_force(order.configuration)
         if isinstance(there, NotInForce):
             return _failed(order, there)
         measurements: dict[str, Measurement] = {}
-        doubts = [*there.effective.doubts, *_foreign(there.switched)]
+        doubts = [*there.effective.doubts, *_foreign(there.switched), *start.doubts]
+        gates = [] if start.gate is None else [start.gate]
         raw = ""
         # Always in the study's order: what one leaves behind, it leaves behind in every sample.
         for workload in study.workloads:
-            loaded = self.load(workload, there)
+            loaded = self.load(workload, there, start.now)
             judged, alone = loaded.judged, len(study.workloads) == 1
             raw += raw_text(loaded.seen) if alone else f"==== {workload.name}\n{raw_text(loaded.seen)}\n"
-            if judged.measurement is None:
-                failed = NotInForce(
-                    stage=judged.stage,  # type: ignore[arg-type]
-                    reason=judged.reason if alone else f"{workload.name}: {judged.reason}",
-                    blame=judged.blame,  # type: ignore[arg-type]
-                    switch_s=there.switch_s,
-                )
-                return _failed(order, failed, raw)
+            gates += _named_gates((*loaded.gates, *loaded.fitness.gates), "" if alone else workload.name)
+            if failed := _stopped(
+                judged.fault, loaded.fitness, "" if alone else workload.name, there.switch_s
+            ):
+                return _failed(order, failed, raw, gates)
+            if judged.measurement is None:  # can't be: a run without a fault has one
+                raise AssertionError
             if study.maximised(judged.measurement) <= 0:
                 uncounted = NotInForce(
                     stage="load",
@@ -190,9 +231,9 @@ class LiveBench:
                     blame="environment",
                     switch_s=there.switch_s,
                 )
-                return _failed(order, uncounted, raw)
+                return _failed(order, uncounted, raw, gates)
             measurements[workload.name] = judged.measurement
-            doubts += _named(judged.doubts, workload, study)
+            doubts += _named((*judged.doubts, *loaded.fitness.doubts), workload, study)
         fixed_rate: dict[str, FixedRate] = {}
         # After all of the closed-loop runs, so that those of the finals find the board as those of the search did.
         paced = (
@@ -200,19 +241,15 @@ class LiveBench:
         )
         for workload in paced:
             rate_per_s = order.rates[workload.name]
-            at_rate = self.load_at_rate(workload, there, rate_per_s)
+            at_rate = self.load_at_rate(workload, there, rate_per_s, start.now)
             raw += f"==== {workload.name} at {rate_per_s:.1f} requests/s\n{raw_text(at_rate.seen)}\n"
-            if fault := at_rate.judged.fault:
-                failed = NotInForce(
-                    stage=fault.stage,
-                    reason=f"{workload.name} at {rate_per_s:.0f} requests/s: {fault.reason}",
-                    blame=fault.blame,
-                    switch_s=there.switch_s,
-                )
-                return _failed(order, failed, raw)
+            whose = f"{workload.name} at {rate_per_s:.0f} requests/s"
+            gates += _named_gates(at_rate.fitness.gates, whose)
+            if failed := _stopped(at_rate.judged.fault, at_rate.fitness, whose, there.switch_s):
+                return _failed(order, failed, raw, gates)
             if at_rate.judged.fixed_rate:
                 fixed_rate[workload.name] = at_rate.judged.fixed_rate
-            doubts += _named(at_rate.judged.doubts, workload, study)
+            doubts += _named((*at_rate.judged.doubts, *at_rate.fitness.doubts), workload, study)
         sample = Sample(
             key=order.key,
             at=now_text(),
@@ -223,7 +260,9 @@ class LiveBench:
             fixed_rate=fixed_rate,
             objective=study.objective_of_runs(measurements),
             switch_s=there.switch_s,
-            overhead_s=max(0.0, time.monotonic() - began - study.busy_s - sum(map(self._rate_s, paced))),
+            overhead_s=start.waited_s
+            + max(0.0, time.monotonic() - began - study.busy_s - sum(map(self._rate_s, paced))),
+            gates=tuple(gates),
             doubts=tuple(dict.fromkeys(doubts)),
         )
         return Outcome(event=sample, raw=raw)
@@ -322,7 +361,36 @@ def _truths(urls: Sequence[Url], answers: Sequence[Sequence[UrlSeen]]) -> tuple[
     return tuple(truths)
 
 
-def _failed(order: Measure, failed: NotInForce, raw: str = "") -> Outcome:
+def _stopped(fault: Fault | None, fitness: RunFitness, whose: str, switch_s: float) -> NotInForce | None:
+    """What stops a run: a fault of the load that can't be the configuration's, the board's state, a fault that can."""
+    head = f"{whose}: " if whose else ""
+    if fitness.fault and (fault is None or fault.blame == "configuration"):
+        return replace(_unfit(fitness.fault, head), switch_s=switch_s)
+    if fault is None:
+        return None
+    return NotInForce(
+        stage=fault.stage,
+        reason=head + fault.reason,
+        blame=fault.blame,
+        switch_s=switch_s,
+        gate=fault.gate,
+    )
+
+
+def _unfit(gate: GateResult, head: str = "") -> NotInForce:
+    return NotInForce(
+        stage="gate", reason=f"{head}{gate.name}: {gate.detail}", blame="environment", gate=gate.name
+    )
+
+
+def _named_gates(gates: Sequence[GateResult], whose: str) -> list[GateResult]:
+    """Whose run each was asked of, where there are several."""
+    if not whose:
+        return list(gates)
+    return [gate.model_copy(update={"name": f"{whose}: {gate.name}"}) for gate in gates]
+
+
+def _failed(order: Measure, failed: NotInForce, raw: str = "", gates: Sequence[GateResult] = ()) -> Outcome:
     return Outcome(
         event=Failure(
             key=order.key,
@@ -332,6 +400,8 @@ def _failed(order: Measure, failed: NotInForce, raw: str = "") -> Outcome:
             stage=failed.stage,
             reason=failed.reason,
             blame=failed.blame,
+            gate=failed.gate,
+            gates=tuple(gates),
             switch_s=failed.switch_s,
         ),
         raw=raw,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from autotune.board.connection import connect
+from autotune.board.fitness import tonight
 from autotune.board.placement import placement_doubts
 from autotune.experiment.bench import Measure, Outcome
-from autotune.experiment.events import Doubt, NightBegun
+from autotune.experiment.events import Doubt, Event, NightBegun
 from autotune.experiment.study import Study
 from autotune.runner import own_live
 from autotune.runner.beginning import Offer, night_begun, stock_changes
 from autotune.runner.builds import prepare_builds
 from autotune.runner.clocks import WallClock
+from autotune.runner.fitness import CoolDown
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.night_board import Beginning, StockChanged
 from autotune.runner.preflight import describe, needs, require, self_test
@@ -44,6 +46,9 @@ class LiveHold:
         self._held = held
         self._clock = clock
         self._bench: LiveBench | None = None
+        self._cooling = CoolDown(
+            held.study.fitness, lambda: held.connection.counters().levels, lambda: clock.now_s
+        )
 
     @property
     def undone(self) -> tuple[str, ...]:
@@ -60,11 +65,14 @@ class LiveHold:
             raise StockChanged(changes)
         self._bench = _ready(self._held)
 
+    def wait_s(self, order: Measure, log: Sequence[Event]) -> float:
+        return self._cooling.wait_s(order.key, tonight(log, order.key))
+
     def measure(self, order: Measure) -> Outcome:
         if self._bench is None:
             message = "a hold measures once its night has begun or goes on"
             raise AssertionError(message)
-        return self._bench.measure(order)
+        return self._bench.measure(order, self._cooling.start)
 
     def keepalive(self) -> None:
         self._held.connection.keepalive()

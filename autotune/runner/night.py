@@ -338,7 +338,7 @@ class NightShift:
 
     def _pause(self, hold: Hold, order: Measure) -> None:
         left_s = PAUSES_S[min(order.key.attempt, len(PAUSES_S) - 1)]
-        while left_s > 0:
+        while left_s > 0 or (left_s := hold.wait_s(order, self._log)) > 0:
             self._clock.advance(min(left_s, 1.0))
             left_s -= 1.0
             hold.keepalive()

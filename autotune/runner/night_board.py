@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from autotune.experiment.bench import Bench
-from autotune.experiment.events import Doubt, NightBegun
+from autotune.experiment.bench import Bench, Measure
+from autotune.experiment.events import Doubt, Event, NightBegun
 from autotune.runner.clocks import Clock
 from autotune.runner.nights import Purpose
 
@@ -44,6 +44,10 @@ class Hold(Bench, Protocol):
 
     def go_on(self, begun: NightBegun) -> None:
         """The bench is ready for a night that began earlier. Raises StockChanged."""
+        ...
+
+    def wait_s(self, order: Measure, log: Sequence[Event]) -> float:
+        """Seconds until the board is asked again whether it is fit for this sample; 0: it may be taken now."""
         ...
 
     def keepalive(self) -> None:

@@ -35,6 +35,8 @@ connections = 8
 threads = 1
 warmup = "100ms"
 duration = "1s"
+[fitness]
+foreign_load = 100
 [budget]
 calibration_pairs = 6
 candidates = 4

@@ -11,7 +11,15 @@ import pytest
 from autotune.actuators.discovery import discover, paths_to_read
 from autotune.board.placement import place
 from autotune.errors import BoardUnfit
-from autotune.experiment.study import HandTunedSequence, OwnNginx, Placement, Study, Url, Workload
+from autotune.experiment.study import (
+    FitnessLimits,
+    HandTunedSequence,
+    OwnNginx,
+    Placement,
+    Study,
+    Url,
+    Workload,
+)
 from autotune.runner.live_bench import InForce, LiveBench
 from autotune.runner.own_live import live_answers
 from autotune.runner.session import Held
@@ -182,6 +190,7 @@ def study_of(*urls: str) -> Study:
         server=OwnNginx(),
         workloads=(load,),
         placement=Placement.FREE,
+        fitness=FitnessLimits(foreign_load=100),  # whatever else this machine does
         space=SearchSpace(title="none", parameters=()),
         hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
     )

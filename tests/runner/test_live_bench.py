@@ -13,6 +13,7 @@ from autotune.errors import BoardUnfit
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
 from autotune.experiment.study import (
+    FitnessLimits,
     HandTunedSequence,
     ManagedNginx,
     Placement,
@@ -36,6 +37,7 @@ STUDY = Study(
         Workload(name="w", urls=(Url(target="/a.html"),), connections=4, threads=1, warmup_s=1, duration_s=1),
     ),
     placement=Placement.FREE,
+    fitness=FitnessLimits(foreign_load=100),  # whatever else this machine does
     space=SearchSpace(title="none", parameters=()),
     hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
 )

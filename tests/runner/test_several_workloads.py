@@ -13,6 +13,7 @@ from autotune.errors import BoardUnfit
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
 from autotune.experiment.study import (
+    FitnessLimits,
     HandTunedSequence,
     ManagedNginx,
     Placement,
@@ -49,6 +50,7 @@ STUDY = Study(
         workload("mix", Url(target="/small", weight=70), Url(target="/large", weight=30)),
     ),
     placement=Placement.FREE,
+    fitness=FitnessLimits(foreign_load=100),  # whatever else this machine does
     space=SearchSpace(title="none", parameters=()),
     hand_tuned=HandTunedSequence(title="none", source="none", steps=()),
     seed=5,

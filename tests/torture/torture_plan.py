@@ -211,6 +211,8 @@ weight = 0.7
 [[workload.url]]
 {dynamic}
 weight = 0.3
+[fitness]
+foreign_load = 100
 [budget]
 {numbers}
 lease = "20s"
