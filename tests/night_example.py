@@ -26,6 +26,8 @@ from autotune.experiment.events import (
     ErrorCounts,
     Event,
     Failure,
+    FixedRate,
+    GateResult,
     Measurement,
     NightBegun,
     NightEnded,
@@ -173,6 +175,7 @@ def a_study(name: str = "invented", *, winner: bool = True, **changes: object) -
             candidates=8,
             finalists=2,
             finalist_pairs=3,
+            distillation_pairs=6,
             finals_rounds=12,
             series_rounds=4,
         ),
@@ -181,8 +184,19 @@ def a_study(name: str = "invented", *, winner: bool = True, **changes: object) -
     return study.model_copy(update=changes)
 
 
-def a_night(study: Study, *, until: int | None = None, deadline: str | None = None) -> list[Event]:
-    """The events of one night; `until` cuts it off after so many."""
+def a_night(
+    study: Study,
+    *,
+    until: int | None = None,
+    deadline: str | None = None,
+    needed: Configuration = WINNER,
+    meters: bool = False,
+) -> list[Event]:
+    """The events of one night; `until` cuts it off after so many.
+
+    `needed`: those of WINNER's changes that its gain comes from. `meters`: CPUs and power are told, too, and the finals
+    have their runs at a fixed rate.
+    """
     now = BEGAN
     begun = NightBegun(
         night=1,
@@ -207,11 +221,10 @@ def a_night(study: Study, *, until: int | None = None, deadline: str | None = No
         step = next_step(study, log)
         match step:
             case AskPlan():
-                log.append(
-                    plan_night(
-                        study, log, at=_text(now), now_s=now.timestamp(), deadline_s=None, sample_s=3.0
-                    )
+                plan = plan_night(
+                    study, log, at=_text(now), now_s=now.timestamp(), deadline_s=None, sample_s=3.0
                 )
+                log.append(plan.model_copy(update={"distillation_pairs": study.budget.distillation_pairs}))
             case AskSampler():
                 log.append(_proposal(step, study, _text(now)))
             case AskSubsets():
@@ -221,7 +234,8 @@ def a_night(study: Study, *, until: int | None = None, deadline: str | None = No
             case AskRanking():
                 log.append(rank(study, log, step, _text(now)))
             case Measure():
-                log.append(_seen(step, numbers, _text(now), winner=study.seed == 7))
+                seen = _seen(step, numbers, _text(now), winner=study.seed == 7, needed=needed)
+                log.append(_metered(seen, step) if meters and isinstance(seen, Sample) else seen)
             case Finished():
                 log.append(NightEnded(night=1, at=_text(now), outcome=step.outcome, reason=step.reason))
                 break
@@ -288,7 +302,9 @@ def _proposal(ask: AskSampler, study: Study, at: str) -> Proposal:
     )
 
 
-def _seen(order: Measure, numbers: random.Random, at: str, *, winner: bool) -> Sample | Failure:
+def _seen(
+    order: Measure, numbers: random.Random, at: str, *, winner: bool, needed: Configuration
+) -> Sample | Failure:
     if order.arm.kind == "trial" and order.arm.number == REFUSED:
         return Failure(
             key=order.key,
@@ -300,7 +316,7 @@ def _seen(order: Measure, numbers: random.Random, at: str, *, winner: bool) -> S
             blame="configuration",
         )
     gain = 0.0
-    if order.configuration == WINNER:
+    if set(needed.values) <= set(order.configuration.values) <= set(WINNER.values):
         gain = 0.10 if winner else -0.10
     elif order.configuration == HAND_TUNED:
         gain = 0.04
@@ -335,3 +351,34 @@ def _seen(order: Measure, numbers: random.Random, at: str, *, winner: bool) -> S
         switch_s=0.03,
         overhead_s=0.2,
     )
+
+
+def _metered(sample: Sample, order: Measure) -> Sample:
+    """The sample as a board with a meter tells it, and with the open-loop runs that were ordered: waiting falls as rate grows."""
+    runs = {
+        name: run.model_copy(update={"cpu_busy": 0.9, "power_w": 4.0 + run.requests_per_s / STOCK_RATE})
+        for name, run in sample.measurements.items()
+    }
+    paced = {
+        name: FixedRate(
+            rate_per_s=rate,
+            answered=round(rate * 2),
+            answered_per_s=rate,
+            duration_s=2.0,
+            latency_mean_s=0.001,
+            latency_p50_s=0.001,
+            latency_p90_s=0.002,
+            latency_p95_s=0.003,
+            latency_p99_s=0.004 * STOCK_RATE / sample.rate,
+            latency_p999_s=0.008,
+            latency_max_s=0.012,
+            errors=ErrorCounts(),
+            client_busy=0.4,
+        )
+        for name, rate in order.rates.items()
+    }
+    gates = (
+        GateResult(name="temperature", passed=True, value=51.0, limit=70.0),
+        GateResult(name="kernel log", passed=None, detail="can't be read without root"),
+    )
+    return sample.model_copy(update={"measurements": runs, "fixed_rate": paced, "gates": gates})

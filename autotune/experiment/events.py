@@ -170,6 +170,7 @@ class NightBegun(Record):
     `stock` has the value of every usable setting as read tonight; `facts` the board and workload facts that
     expressions use; `steps` the hand-tuned sequence as it applies here; `space_ids` the parameters that can be tuned; `offered` the words this
     board takes, where they depend on the board. `purpose` baseline: only the hand-tuned series is measured.
+    `line_mbit_per_s`: speed of the network card that the load comes over; None: loopback, or a card that doesn't tell.
     """
 
     kind: Literal["night begun"] = "night begun"
@@ -186,6 +187,7 @@ class NightBegun(Record):
     hand_tuned: Configuration = Configuration()
     hand_tuned_outside: tuple[Dropped, ...] = ()
     board: dict[str, str] = {}
+    line_mbit_per_s: int | None = None
     doubts: tuple[Doubt, ...] = ()
 
 

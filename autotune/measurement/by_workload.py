@@ -50,8 +50,9 @@ class AtRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadArm:
-    """One arm under one workload: medians over its samples. `server_cpu_s_per_request` nan: no CPU time was counted.
+    """One arm under one workload: medians over its samples.
 
+    `server_cpu_s_per_request` nan: no CPU time was counted. `cpu_busy`, `power_w`, `requests_per_joule` None: not to be had.
     `latency_p99_s` is wrk's, under full load and from a closed loop; `at_rate` None: there were no open-loop runs.
     """
 
@@ -60,6 +61,9 @@ class WorkloadArm:
     latency_p99_s: float
     server_cpu_s_per_request: float
     n: int
+    cpu_busy: float | None = None
+    power_w: float | None = None
+    requests_per_joule: float | None = None
     at_rate: AtRate | None = None
 
 
@@ -200,8 +204,15 @@ def _arm(workload: Workload, finals: Rounds, name: str) -> WorkloadArm | None:
         latency_p99_s=float(np.median([one.latency_p99_s for one in runs])),
         server_cpu_s_per_request=float(np.median(cpu)) if cpu else math.nan,
         n=len(runs),
+        cpu_busy=_median([one.cpu_busy for one in runs if one.cpu_busy is not None]),
+        power_w=_median([one.power_w for one in runs if one.power_w is not None]),
+        requests_per_joule=_median([one.requests_per_s / one.power_w for one in runs if one.power_w]),
         at_rate=_at_rate(workload, finals, name),
     )
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
 
 
 def _at_rate(workload: Workload, finals: Rounds, name: str) -> AtRate | None:

@@ -111,12 +111,13 @@ class StepGain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """One attempt that gave no number or doesn't count. `blame` void: declared so afterwards."""
+    """One attempt that gave no number or doesn't count. `blame` void: declared so afterwards. `gate` "": none, it failed."""
 
     key: str
     arm: str
     reason: str
     blame: Literal["configuration", "environment", "void"]
+    gate: str = ""
 
     def __str__(self) -> str:
         return f"{self.key} ({self.arm}), {self.blame}: {self.reason}"
@@ -396,4 +397,10 @@ def _excluded(book: Logbook, night: int) -> tuple[Excluded, ...]:
 
 
 def _excluded_failure(one: Failure) -> Excluded:
-    return Excluded(key=one.key.text, arm=one.arm.text, reason=f"{one.stage}: {one.reason}", blame=one.blame)
+    return Excluded(
+        key=one.key.text,
+        arm=one.arm.text,
+        reason=f"{one.stage}: {one.reason}",
+        blame=one.blame,
+        gate=one.gate,
+    )

@@ -7,6 +7,7 @@ from collections import Counter
 from autotune.experiment.events import Doubt, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import NOISE_LIMIT, calibration_of
+from autotune.measurement.line import line_doubts
 from autotune.measurement.logbook import Logbook
 from autotune.measurement.planning import FEWEST_FINALS
 from autotune.measurement.references import steps_of
@@ -22,6 +23,7 @@ def comparison_doubts(
     return (
         *_how_it_was_asked(study),
         *_how_far_it_came(book, night),
+        *line_doubts(study, book, night),
         *_noise(book, night),
         *(
             Doubt(

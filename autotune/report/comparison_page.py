@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,14 @@ from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict,
 from autotune.measurement.verdicts import Verdict
 from autotune.report.calibration_parts import calibration_paragraph
 from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
+from autotune.report.cost_parts import cost_table
+from autotune.report.distillation_parts import (
+    left_out_table,
+    pare_down,
+    pare_down_json,
+    pare_down_lines,
+)
+from autotune.report.excluded_parts import excluded_json, excluded_paragraph
 from autotune.report.limit_parts import limits_json, limits_table, violated_lines
 from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import (
@@ -39,19 +46,27 @@ _ARMS = ("stock", "hand-tuned", "automatic")
 def comparison_page(
     study: Study, log: Sequence[Event], comparison: Comparison, record: AARecord | None = None
 ) -> Page:
-    """The answer first, then the arms, the pairs, the steps, the settings, the doubts, and where to look next.
+    """The answer first, then the doubts, the arms, the pairs, the steps, the settings, and where to look next.
 
     `record`: the A/A stages of every study in the database.
     """
     begun = last_night(log, comparison.night)
     stock = begun.stock if begun else {}
+    pared = pare_down(study, log, comparison.night, stock)
     parts: list[Part] = [
         Paragraph(lines=answer(study, comparison), tone="headline"),
         Paragraph(lines=stamps(study, comparison), tone="warning"),
+        Paragraph(lines=pare_down_lines(pared)),
+        Table(
+            title="Reasons for doubt",
+            columns=("doubt", "next"),
+            rows=tuple((one.text, one.next or "-") for one in comparison.doubts),
+        ),
         _arms_table(study, comparison),
         _pairs_table(study, comparison),
         *workload_tables(study, comparison),
         *latency_tables(comparison),
+        cost_table(study, comparison),
         limits_table(comparison),
         goals_table(comparison),
         _steps_table(comparison),
@@ -59,6 +74,7 @@ def comparison_page(
     for arm in comparison.arms:
         if arm.name != "stock" and arm.n:
             parts += changes_parts(f"{arm.name} changes", changes(study, stock, arm.configuration))
+    parts.append(left_out_table(pared))
     missing = _missing(begun.steps) if begun else ()
     parts += [
         Table(
@@ -67,12 +83,7 @@ def comparison_page(
             rows=missing,
         ),
         calibration_paragraph(comparison.calibration, None if study.is_synthetic else record),
-        Paragraph(title="Not counted", lines=excluded_lines(comparison)),
-        Table(
-            title="Reasons for doubt",
-            columns=("doubt", "next"),
-            rows=tuple((one.text, one.next or "-") for one in comparison.doubts),
-        ),
+        excluded_paragraph(comparison),
         Paragraph(title="Next", lines=_next(study, comparison)),
     ]
     return Page(parts=tuple(parts))
@@ -107,6 +118,7 @@ def comparison_json(
         if name == "stock":
             texts = {id_: shown(settings, id_, stock[id_]) for id_ in sorted(replaced) if id_ in stock}
         document[_key(name)] = _arm_json(arm, texts, [one.id for one in made if one.changes_service])
+    document["distilled"] = pare_down_json(pare_down(study, log, comparison.night, stock))
     document["pairs"] = [_pair_json(pair) for pair in comparison.pairs]
     document["workloads"] = workloads_json(comparison)
     document["limits"] = limits_json(comparison)
@@ -121,7 +133,7 @@ def comparison_json(
     document["all_steps"] = None if comparison.all_steps is None else _step_json(comparison.all_steps)
     document["calibration"] = _calibration_json(comparison)
     document["aa_record"] = None if record is None else dataclasses.asdict(record)
-    document["excluded"] = list(excluded_lines(comparison))
+    document["excluded"] = excluded_json(comparison)
     document["doubts"] = [one.model_dump() for one in comparison.doubts]
     document["stamps"] = list(stamps(study, comparison))
     return document
@@ -165,15 +177,6 @@ def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
     return tuple(found)
 
 
-def excluded_lines(comparison: Comparison) -> tuple[str, ...]:
-    """What gave no number or doesn't count, and why: one line for each reason."""
-    found = Counter((one.arm, one.blame, one.reason) for one in comparison.excluded)
-    return tuple(
-        f"{count} x {arm} ({'declared void' if blame == 'void' else f'by the {blame}'}): {reason}"
-        for (arm, blame, reason), count in found.most_common()
-    )
-
-
 def _sentence(study: Study, pair: PairVerdict) -> str:
     words = objective_words(study)
     interval = f"95 % interval {percent_text(pair.low).removesuffix(' %')} to {percent_text(pair.high)}, n = {pair.n}"
@@ -200,7 +203,7 @@ def _arms_table(study: Study, comparison: Comparison) -> Table:
         "worst run",
         "p10",
         "range",
-        "p99",
+        "p99 at full load",
         "per server CPU second",
     )
     return Table(

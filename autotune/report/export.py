@@ -16,6 +16,8 @@ from autotune.measurement.comparison import Comparison, compare
 from autotune.report.by_hand import FILED, by_hand_lines, is_by_hand
 from autotune.report.changes import changes, last_night
 from autotune.report.comparison_page import answer, doubt_lines, ratio_interval, stamps
+from autotune.report.distillation_parts import pare_down, pare_down_lines
+from autotune.report.limit_parts import limit_lines
 from autotune.report.nginx_snippet import comment, nginx_text
 from autotune.report.words import interval_text, load_text, local_time_text, rate_text, verdict_text
 from autotune.report.workload_parts import figure_name, figure_of, goal_text
@@ -70,7 +72,7 @@ def export_files(study: Study, log: Sequence[Event]) -> dict[str, str]:
         )
     if families["thp"]:
         files[THP_FILE] = _thp_text(study, families["thp"], stock)
-    files[PROVENANCE_FILE] = _provenance(study, comparison, begun, configuration, stock, tuple(files))
+    files[PROVENANCE_FILE] = _provenance(study, log, comparison, begun, configuration, stock, tuple(files))
     return {name: _labelled(name, text) for name, text in files.items()} if study.is_synthetic else files
 
 
@@ -195,6 +197,7 @@ def _undo(files: Sequence[str], configuration: Configuration, stock: Mapping[str
 
 def _provenance(
     study: Study,
+    log: Sequence[Event],
     comparison: Comparison,
     begun: NightBegun,
     configuration: Configuration,
@@ -208,6 +211,7 @@ def _provenance(
         f"# Automatic configuration of study {comment(study.name)}",
         "",
         *answer(study, comparison),
+        *pare_down_lines(pare_down(study, log, comparison.night, begun.stock)),
         "",
         *(f"**{line}**" for line in stamps(study, comparison)),
         f"- study {comment(study.name)}, fingerprint {study.fingerprint}",
@@ -274,7 +278,7 @@ def _provenance(
 
 
 def _by_workload(study: Study, comparison: Comparison) -> list[str]:
-    """Each workload's own ratios, where there are several; and the goals."""
+    """Each workload's own ratios, where there are several; the limits and the goals."""
     lines: list[str] = []
     if len(study.workloads) > 1:
         lines += ["| workload | pair | ratio [plain 95 % interval] | n |", "|---|---|---|---:|"]
@@ -288,7 +292,8 @@ def _by_workload(study: Study, comparison: Comparison) -> list[str]:
         f"- goal of {_cell(one.goal.workload)}: {goal_text(one)}: {one.state} by {one.arm}"
         for one in comparison.goals
     ]
-    return [*lines, *goals, ""] if goals else lines
+    told = [*(f"- limit {comment(line)}" for line in limit_lines(comparison)), *goals]
+    return [*lines, *told, ""] if told else lines
 
 
 def _without_files(configuration: Configuration, stock: Mapping[str, Value]) -> list[str]:

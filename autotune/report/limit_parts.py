@@ -56,6 +56,14 @@ def limits_table(comparison: Comparison) -> Table:
     )
 
 
+def limit_lines(comparison: Comparison) -> tuple[str, ...]:
+    """Each limit in a line of its own."""
+    return tuple(
+        f"of {one.workload}: {limit_text(one.limit)}: {one.verdict} by {one.arm} ({_figure_text(one)})"
+        for one in comparison.limits
+    )
+
+
 def limits_json(comparison: Comparison) -> list[dict[str, Any]]:
     """One entry for each limit, arm and workload."""
     return [

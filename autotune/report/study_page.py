@@ -22,6 +22,7 @@ from autotune.experiment.events import (
 )
 from autotune.experiment.study import Study
 from autotune.report.changes import changes, changes_parts, last_night
+from autotune.report.gate_parts import gates_json, gates_table, gates_text, steps_json, steps_table
 from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import (
     count_text,
@@ -59,7 +60,7 @@ def study_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
     parts.append(
         Table(
             title="Stages",
-            columns=("night", "stage", "samples", "failed", "void", "planned"),
+            columns=("night", "stage", "samples", "failed", "void", "taken again", "planned"),
             rows=tuple(
                 (
                     str(row["night"]),
@@ -67,15 +68,18 @@ def study_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
                     str(row["samples"]),
                     str(row["failed"]),
                     str(row["void"]),
+                    str(row["taken_again"]),
                     "-" if row["planned"] is None else str(row["planned"]),
                 )
                 for row in _stages(study, log)
             ),
-            right=frozenset({"samples", "failed", "void", "planned"}),
+            right=frozenset({"samples", "failed", "void", "taken again", "planned"}),
         )
     )
     parts.append(_best_table(log, scores))
     parts.append(_failures_table(log))
+    parts.append(gates_table(log, begun.night))
+    parts.append(steps_table(log, begun.night))
     parts.append(
         Table(
             title=f"Left out on this board: {count_text(len(begun.dropped), 'parameter')}",
@@ -127,6 +131,8 @@ def study_json(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
             {"count": count, "arm": arm, "stage": stage, "blame": blame, "reason": reason}
             for (arm, stage, blame, reason), count in _failures(log).most_common()
         ],
+        "gates": gates_json(log, begun.night) if begun else [],
+        "steps_of_stock": steps_json(log, begun.night) if begun else [],
         "dropped": [one.model_dump() for one in begun.dropped] if begun else [],
         "hand_tuned_outside": [one.model_dump() for one in begun.hand_tuned_outside] if begun else [],
         "doubts": [one.model_dump() for one in begun.doubts] if begun else [],
@@ -156,7 +162,7 @@ def trial_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
             title="Failures",
             columns=("place", "gate", "blame", "reason"),
             rows=tuple(
-                (event.key.text, event.stage, event.blame, event.reason)
+                (event.key.text, event.gate or event.stage, event.blame, event.reason)
                 for event in log
                 if isinstance(event, Failure) and _is_trial(event, number)
             ),
@@ -191,9 +197,13 @@ def _samples_table(study: Study, log: Sequence[Event], number: int) -> Table:
     for event in _samples(log, number):
         place, at = event.key.text, local_time_text(event.at)
         doubts = "; ".join(doubt.text for doubt in event.doubts) or "-"
+        gates = gates_text(event.gates)
         if several:
             rows.append(
-                (place, at, "all (mean)", rate_text(mean_requests_per_s(study, event)), "-", "-", "-", doubts)
+                (
+                    *(place, at, "all (mean)", rate_text(mean_requests_per_s(study, event))),
+                    *("-", "-", "-", gates, doubts),
+                )
             )
         for name, run in event.measurements.items():
             figures = (
@@ -202,10 +212,10 @@ def _samples_table(study: Study, log: Sequence[Event], number: int) -> Table:
                 str(run.errors.total),
                 f"{run.server_cpu_s:.2f}",
             )
-            rows.append((place, at, name, *figures, "" if several else doubts))
+            rows.append((place, at, name, *figures, *(("", "") if several else (gates, doubts))))
     return Table(
         title="Samples",
-        columns=("place", "at", "workload", "requests/s", "p99", "errors", "CPU s", "doubts"),
+        columns=("place", "at", "workload", "requests/s", "p99", "errors", "CPU s", "gates", "doubts"),
         rows=tuple(rows),
         right=frozenset({"requests/s", "p99", "errors", "CPU s"}),
     )
@@ -232,6 +242,8 @@ def trial_json(
             "effective": {change.id: change.now for change in changes(study, stock, event.effective)},
             "requests_per_s": mean_requests_per_s(study, event),
             "measurements": {name: run.model_dump() for name, run in event.measurements.items()},
+            "fixed_rate": {name: run.model_dump() for name, run in event.fixed_rate.items()},
+            "gates": [gate.model_dump() for gate in event.gates],
             "switch_s": event.switch_s,
             "doubts": [doubt.model_dump() for doubt in event.doubts],
         }
@@ -247,8 +259,10 @@ def trial_json(
             {
                 "key": event.key.text,
                 "stage": event.stage,
+                "gate": event.gate or None,
                 "blame": event.blame,
                 "reason": event.reason,
+                "gates": [gate.model_dump() for gate in event.gates],
                 **({} if raw is None else {"raw": raw.get(event.key.text, "")}),
             }
             for event in log
@@ -302,6 +316,7 @@ def _stages(study: Study, log: Sequence[Event]) -> list[dict[str, Any]]:
                     "samples": sum(1 for event in taken if event.key not in void),
                     "failed": len(mine) - len(taken),
                     "void": sum(1 for event in taken if event.key in void),
+                    "taken_again": sum(1 for event in mine if event.key.attempt),
                     "planned": planned.get(stage),
                 }
             )
@@ -365,6 +380,7 @@ def _trial_row(proposal: Proposal, scores: Mapping[int, TrialScore]) -> dict[str
         "n": score.n if score is not None else 0,
         "failed": score is not None and score.failed,
         "unstable": score is not None and score.unstable,
+        "suspect": score is not None and score.suspect,
     }
 
 
@@ -375,7 +391,8 @@ def _score_text(score: TrialScore | None) -> str:
         return "failed: its configuration is not tried again"
     ratio = math.exp(score.score)
     text = f"{ratio_text(ratio)} of stock ({percent_text(ratio)}, n = {score.n}, search samples: no verdict)"
-    return text + (", unstable" if score.unstable else "")
+    text += ", unstable" if score.unstable else ""
+    return text + (", taken while stock's own level jumped" if score.suspect else "")
 
 
 def _best_table(log: Sequence[Event], scores: Mapping[int, TrialScore]) -> Table:
@@ -394,7 +411,9 @@ def _best_table(log: Sequence[Event], scores: Mapping[int, TrialScore]) -> Table
                 ratio_text(math.exp(one.shrunken)),
                 str(one.n),
                 str(len(proposals[one.number].configuration)),
-                proposals[one.number].origin + (", unstable" if one.unstable else ""),
+                proposals[one.number].origin
+                + (", unstable" if one.unstable else "")
+                + (", stock's level jumped" if one.suspect else ""),
             )
             for one in ranked
         ),

@@ -9,6 +9,7 @@ from typing import Any
 from autotune.experiment.study import Study
 from autotune.measurement.by_workload import GoalResult, WorkloadComparison
 from autotune.measurement.comparison import ArmSummary, Comparison
+from autotune.report.cost_parts import cost_json
 from autotune.report.page import Part, Table
 from autotune.report.words import interval_text, objective_words, rate_text, ratio_text
 
@@ -182,6 +183,7 @@ def _workload_json(one: WorkloadComparison) -> dict[str, Any]:
                 "latency_p99_s": arm.latency_p99_s,
                 "server_cpu_s_per_request": _number(arm.server_cpu_s_per_request),
                 "n": arm.n,
+                **cost_json(arm),
                 "fixed_rate": asdict(arm.at_rate) if arm.at_rate else None,
             }
             for arm in one.arms

@@ -26,7 +26,7 @@ class Offer:
 
     `stock`: every usable setting's value now. `missing`: those that can't be set here, with the reason. `choices`: the
     words that it takes, where they depend on the board. `refusal` says why it can't take a value, or "".
-    `board`: the board in a few words.
+    `board`: the board in a few words. `line_mbit_per_s`: as in NightBegun.
     """
 
     stock: Mapping[str, Value]
@@ -35,6 +35,7 @@ class Offer:
     facts: Mapping[str, Value]
     refusal: Callable[[str, Value], str]
     board: Mapping[str, str]
+    line_mbit_per_s: int | None = None
     doubts: tuple[Doubt, ...] = ()
 
 
@@ -65,6 +66,7 @@ def night_begun(study: Study, offer: Offer, beginning: Beginning, at: str) -> Ni
         hand_tuned=hand_tuned,
         hand_tuned_outside=space.reasons_outside(hand_tuned, stock, offer.facts),
         board=dict(offer.board),
+        line_mbit_per_s=offer.line_mbit_per_s,
         doubts=(*beginning.doubts, *offer.doubts),
     )
 

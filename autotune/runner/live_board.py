@@ -15,6 +15,7 @@ from autotune.runner.beginning import Offer, night_begun, stock_changes
 from autotune.runner.builds import prepare_builds
 from autotune.runner.clocks import WallClock
 from autotune.runner.fitness import CoolDown
+from autotune.runner.line import line_mbit_per_s
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.night_board import Beginning, StockChanged
 from autotune.runner.preflight import describe, needs, require, self_test
@@ -56,7 +57,7 @@ class LiveHold:
 
     def begin(self, beginning: Beginning) -> NightBegun:
         held = self._held
-        doubts = require(needs(held.connection, held.study))
+        doubts = require(needs(held.connection, held.study, held.interface))
         self._bench = _ready(held)
         return night_begun(held.study, offer_of(held, doubts), beginning, self._clock.at)
 
@@ -101,6 +102,7 @@ def offer_of(held: Held, doubts: tuple[Doubt, ...] = ()) -> Offer:
         facts=held.facts,
         refusal=lambda id_, value: unwritable.get(id_) or discovery.value_reason(id_, value),
         board=describe(facts),
+        line_mbit_per_s=line_mbit_per_s(held.connection, held.interface),
         doubts=(*doubts, *placement_doubts(facts, study.placement), *own_live.doubts_of(study, held.live)),
     )
 

@@ -14,6 +14,7 @@ from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.events import Doubt
 from autotune.experiment.study import ManagedNginx, Study
+from autotune.runner.line import line_mbit_per_s, line_text
 from autotune.runner.session import GUARDIAN_PATIENCE_S, after_a_lost_line, refuse_kept, restore
 
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
@@ -42,8 +43,11 @@ class Need:
     blurs: bool = False
 
 
-def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
-    """What a night of this study needs of the board. Changes nothing."""
+def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Need, ...]:
+    """What a night of this study needs of the board. Changes nothing.
+
+    `interface`: the network card that the load comes over, "" for loopback.
+    """
     facts = connection.facts
     levels = connection.counters().levels
     log_bytes = int(3 * _LOG_BYTES_PER_S * study.busy_s)
@@ -89,6 +93,12 @@ def needs(connection: Connection, study: Study) -> tuple[Need, ...]:
             next="see what runs with `top`, and stop it",
             fatal=False,
             blurs=True,
+        ),
+        Need(
+            what="the load's line",
+            ok=True,
+            detail=line_text(study, interface, line_mbit_per_s(connection, interface)),
+            fatal=False,
         ),
     )
 

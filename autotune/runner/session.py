@@ -108,7 +108,8 @@ class Held:
     """A board under our lock, with its stock known.
 
     `live`: what the user's own running server answered to each of the site's URLs before it was stopped, twice or more;
-    () where there is none.
+    () where there is none. `interface`: the network card that the load comes over; "" for loopback, as every load goes
+    while the generator is on the board.
     """
 
     connection: Connection
@@ -117,6 +118,7 @@ class Held:
     placement: CpuPlacement
     discovery: Discovery
     live: tuple[tuple[UrlSeen, ...], ...] = ()
+    interface: str = ""
 
     @classmethod
     def take(cls, study: Study, night: int, *, kept: bool = False) -> Self:

@@ -175,6 +175,15 @@ def test_on_the_texts_stock_what_was_laid_under_the_measurement_is_installed_too
     assert set(capstone_files(winner=False)) == {PROVENANCE_FILE}
 
 
+def test_what_was_left_out_of_the_winner_is_not_installed() -> None:
+    study = a_study()
+    needed = Configuration.of({"nginx:access_log": False, "nginx:listen.reuseport": True})
+    files = export_files(study, a_night(study, needed=needed))
+    assert "backlog" not in files[NGINX_FILE]
+    assert "reuseport" in files[NGINX_FILE]
+    assert "automatic is 5 of the 7 changes of trial 3" in files[PROVENANCE_FILE]
+
+
 @pytest.mark.parametrize(
     "value",
     ["always\nkernel.core_pattern = |/bin/sh", "a;b", "a}b", "$(id)", "a\x00b", "../../etc", "always - x"],

@@ -7,6 +7,7 @@ import pytest
 from autotune.agent.allowed import find_program
 from autotune.errors import AutotuneError, BoardUnfit, LoadGeneratorFailed
 from autotune.experiment.study import LatencyCheck, Limit, ManagedNginx, ServedFile, Study
+from autotune.runner.line import line_mbit_per_s, line_text
 from autotune.runner.preflight import Need, needs, require
 from conftest import BoardNamespace
 from night_example import a_study
@@ -85,3 +86,21 @@ def test_only_a_study_of_php_asks_for_php_fpm(
     assert told in need.detail
     assert "apt-get install" in need.next
     assert "php-fpm" in need.next
+
+
+def test_over_loopback_no_line_is_in_the_way(board_namespace: BoardNamespace) -> None:
+    (need,) = (one for one in needs(board_namespace.connect(), a_study()) if one.what == "the load's line")
+    assert (need.ok, need.detail) == (True, "loopback: no line is in the way")
+
+
+def test_a_card_tells_its_speed_and_what_that_lets_through(board_namespace: BoardNamespace) -> None:
+    card = "/sys/class/net/lo/speed"  # no card here has a speed, so this one is lent some
+    line = board_namespace.connect()
+    assert line_mbit_per_s(line, "lo") is None
+    for told, speed in (("2500", 2_500), ("-1", None)):
+        assert board_namespace.run("sh", "-c", f"echo {told} >/tmp/speed").returncode == 0
+        assert board_namespace.run("mount", "--bind", "/tmp/speed", card).returncode == 0
+        assert line_mbit_per_s(line, "lo") == speed
+    text = line_text(a_study(), "lo", 2_500)
+    assert text.startswith("2,500 Mbit/s over lo: small ends at about 2")
+    assert "whatever is tuned" in text
