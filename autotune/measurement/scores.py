@@ -77,6 +77,8 @@ def trial_scores(study: Study, log: Sequence[Event]) -> dict[int, TrialScore]:
 
 def scores_of(book: Logbook) -> dict[int, TrialScore]:
     """`trial_scores` of a log that is folded already."""
+    if not book.begun:
+        return {}
     table = score_table(book)
     scores = {
         number: TrialScore(

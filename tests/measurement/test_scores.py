@@ -220,3 +220,7 @@ def test_the_winner_is_chosen_from_fresh_pairs_alone() -> None:
     winner = next(one for one in log if isinstance(one, Ranking) and one.purpose == "winner")
     assert winner.trials[0] == finalists.trials[2]
     assert winner.scores[0] == pytest.approx(math.log(1.1) + 0.06, abs=0.01)
+
+
+def test_before_the_first_night_no_trial_has_a_score() -> None:
+    assert trial_scores(number_study(), []) == {}
