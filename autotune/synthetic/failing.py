@@ -25,7 +25,7 @@ def rock5b_failing(values: Values, pages: Sequence[Page]) -> Failing | None:
     """The first thing that goes wrong with these values in force; None: nothing does."""
     for policy in ("policy0", "policy4", "policy6"):
         wanted = values.get(f"cpufreq:{policy}.ondemand.sampling_rate", "unset")
-        if values.get(f"cpufreq:{policy}.governor") == "ondemand" and _number(wanted, 40_000) < 25_000:
+        if values.get(f"cpufreq:{policy}.governor") == "ondemand" and _number(wanted, 40_000) < 22_000:
             reason = f"cpufreq:{policy}.ondemand.sampling_rate: wanted {wanted}, the kernel kept 40000"
             return Failing(stage="read-back", reason=reason)
     if values.get("nginx:build") == "o2" and values.get("nginx:aio") == "threads":
@@ -33,10 +33,14 @@ def rock5b_failing(values: Values, pages: Sequence[Page]) -> Failing | None:
             stage="nginx",
             reason='nginx: [emerg] "aio threads" is unsupported on this platform in nginx.conf:31',
         )
-    if values.get("nginx:postpone_output") == 16384 and values.get("nginx:tcp_nodelay") is False:
+    if (
+        values.get("nginx:postpone_output") == 16384
+        and values.get("nginx:tcp_nodelay") is False
+        and values.get("sysctl:net.ipv4.tcp_autocorking") is True
+    ):
         return Failing(stage="canary", reason="/: no complete answer within 5 s")
     polling = _number(values.get("sysctl:net.core.busy_poll", 0), 0)
-    if values.get("net:nic.threaded") is True and polling > 75:
+    if values.get("net:nic.threaded") is True and polling > 90:
         return _errors("load died", "88 of 100 connections were held half-way through the run")
     if (
         values.get("nginx:listen.reuseport") is True
