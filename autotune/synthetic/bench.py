@@ -30,7 +30,7 @@ SWITCH_S: Final = 0.7
 CHECKS_S: Final = 0.3
 CANARY_PATIENCE_S: Final = 5.0
 TEMPERATURE: Final = "temperature"
-THROTTLED: Final = "throttled"
+THROTTLED: Final = "throttled by cooling"
 # After so many attempts, each on a cooler board, it is the configuration that is too hot: its figure counts, with a doubt.
 _OWN_HEAT_FROM: Final = 2
 _MISHAPS: Final = (

@@ -13,6 +13,7 @@ from autotune.board.records import PutFile
 from autotune.experiment.bench import Bench, Measure
 from autotune.experiment.events import EVENT, Arm, Failure, Sample, SampleKey, Stage
 from autotune.experiment.study import (
+    FitnessLimits,
     HandTunedSequence,
     ManagedNginx,
     Placement,
@@ -44,6 +45,7 @@ STUDY = Study(
         Workload(name="v", urls=(Url(target="/a.html"),), connections=2, threads=1, warmup_s=0, duration_s=1),
     ),
     placement=Placement.FREE,
+    fitness=FitnessLimits(foreign_load=100),  # whatever else this machine does
     space=SearchSpace(
         title="one", parameters=(Parameter(setting=CATALOGUE["nginx:multi_accept"], why="accepting"),)
     ),
