@@ -7,11 +7,12 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Dict
+from typing import Dict, List
 
 from autotune.agent import services
 from autotune.agent.allowed import PROGRAMS, find_program
 from autotune.agent.counters import memory_bytes
+from autotune.agent.heat import first_line
 from autotune.agent.places import Places
 from autotune.agent.protocol import PROTOCOL, HelloReply, Program
 from autotune.agent.restore import boot_id, netns
@@ -34,6 +35,7 @@ def facts(places: Places) -> HelloReply:
         "netns": netns(),
         "cpus": sorted(os.sched_getaffinity(0)),
         "capacity": _capacity(),
+        "cores": _cores(),
         "memory_bytes": memory_bytes()[1],
         "open_files_limit": _open_files_limit(),
         "run_dir": places.run_dir,
@@ -56,6 +58,16 @@ def _capacity() -> Dict[str, int]:
         except (OSError, ValueError):
             return {}
     return found
+
+
+def _cores() -> List[List[int]]:
+    """The CPUs by the core that they are threads of; each alone where the kernel doesn't tell."""
+    found: Dict[str, List[int]] = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        at = f"/sys/devices/system/cpu/cpu{cpu}/topology"
+        siblings = first_line(at + "/core_cpus_list") or first_line(at + "/thread_siblings_list")
+        found.setdefault(siblings or f"cpu {cpu}", []).append(cpu)
+    return list(found.values())
 
 
 def _open_files_limit() -> int:

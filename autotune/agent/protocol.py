@@ -60,6 +60,7 @@ class HelloReply(TypedDict):
     netns: str  # inode of the network namespace
     cpus: List[int]  # online CPUs the agent may use
     capacity: Dict[str, int]  # by CPU number: the kernel's cpu_capacity; empty where it doesn't tell
+    cores: List[List[int]]  # those CPUs by the core that they are threads of
     memory_bytes: int
     open_files_limit: int  # the highest limit of open files that a process started here may set
     run_dir: str  # where lock and journal live

@@ -12,7 +12,8 @@ from autotune.board.records import Program
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardFacts:
     """The agent's answer to hello. `cpus` are those that the agent may use; `capacity` how fast each CPU is
-    (the kernel's cpu_capacity, 1024 for the fastest; empty where it doesn't tell); `state_dir` is where files live on disk.
+    (the kernel's cpu_capacity, 1024 for the fastest; empty where it doesn't tell); `cores` those CPUs by the core that they are
+    threads of (() where that isn't known); `state_dir` is where files live on disk.
     """
 
     protocol: int
@@ -34,6 +35,7 @@ class BoardFacts:
     programs: Mapping[str, Program]
     model: str
     clock: str
+    cores: tuple[tuple[int, ...], ...] = ()
 
     def big_cpus(self, among: tuple[int, ...] = ()) -> tuple[int, ...]:
         """The CPUs of the fastest kind, of `among` if given; all of them where all are alike."""

@@ -340,8 +340,9 @@ def _foreign_load(
 
 def _stolen_time(seen: LoadSeen, limits: FitnessLimits, server_cpus: Sequence[int]) -> GateResult:
     name = "stolen time"
-    cpus = list(server_cpus) or cpus_of(seen.counters)
-    if not cpus or seen.measured.wall_s <= 0:
+    known = cpus_of(seen.counters)
+    cpus = list(server_cpus) or known
+    if not known or seen.measured.wall_s <= 0:
         return _unknown(name, "the CPUs' time is not known")
     stolen_s = sum(seen.counters.get(f"cpu{cpu}.steal_s", 0.0) for cpu in cpus)
     share = stolen_s / (seen.measured.wall_s * len(cpus))

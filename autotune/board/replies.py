@@ -49,6 +49,7 @@ def facts(body: Body) -> BoardFacts:
             **body,
             "programs": programs,
             "cpus": tuple(body["cpus"]),
+            "cores": tuple(tuple(core) for core in body["cores"]),
             "capacity": {int(cpu): int(one) for cpu, one in body["capacity"].items()},
         }
     )

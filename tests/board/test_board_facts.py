@@ -18,6 +18,7 @@ def board(
     cpus: tuple[int, ...] = (0, 1),
     nginx: str = "nginx version: nginx/1.22.1",
     capacity: dict[int, int] | None = None,
+    cores: tuple[tuple[int, ...], ...] = (),
 ) -> BoardFacts:
     return BoardFacts(
         protocol=1,
@@ -39,6 +40,7 @@ def board(
         programs={"nginx": Program(path="/usr/sbin/nginx" if nginx else "", version=nginx)},
         model="Rock 5B+",
         clock="2026-01-01T00:00:00Z",
+        cores=cores,
     )
 
 
@@ -74,6 +76,30 @@ def test_pinned_sides_share_no_cpu(
 ) -> None:
     assert place(board(cpus=cpus), Placement.PINNED) == CpuPlacement(server=server, generator=generator)
     assert placement_doubts(board(cpus=cpus), Placement.PINNED) == ()
+
+
+@pytest.mark.parametrize(
+    ("cores", "server", "generator"),
+    [
+        (((0, 4), (1, 5), (2, 6), (3, 7)), (1, 2, 3, 5, 6, 7), (0, 4)),
+        (((0, 1), (2, 3)), (2, 3), (0, 1)),
+        (((6, 7), (0, 1), (2, 3), (4, 5)), (2, 3, 4, 5, 6, 7), (0, 1)),
+        (((0, 64), (1, 65)), (1,), (0,)),  # siblings that we may not use
+    ],
+)
+def test_no_core_is_shared_by_both_sides(
+    cores: tuple[tuple[int, ...], ...], server: tuple[int, ...], generator: tuple[int, ...]
+) -> None:
+    threads = board(cpus=tuple(sorted(cpu for core in cores for cpu in core if cpu < 64)), cores=cores)
+    assert place(threads, Placement.PINNED) == CpuPlacement(server=server, generator=generator)
+    assert placement_doubts(threads, Placement.PINNED) == ()
+
+
+def test_the_threads_of_a_single_core_are_shared_out_and_that_is_said() -> None:
+    single = board(cpus=(0, 1), cores=((0, 1),))
+    assert place(single, Placement.PINNED) == CpuPlacement(server=(1,), generator=(0,))
+    assert [doubt.code for doubt in placement_doubts(single, Placement.PINNED)] == ["one core"]
+    assert placement_doubts(single, Placement.FREE) == ()
 
 
 def test_the_server_gets_the_fast_cluster_where_cores_differ() -> None:
