@@ -310,6 +310,13 @@ class Study(Record):
         """Seconds of load in one sample: every workload, one after the other."""
         return sum(workload.busy_s for workload in self.workloads)
 
+    @property
+    def fixed_rate_s(self) -> float:
+        """Seconds of open-loop runs in a sample that has them, beside its `busy_s`."""
+        if not self.latency.share:
+            return 0.0
+        return sum(self.latency.duration_s or workload.duration_s for workload in self.workloads)
+
     def objective_of_runs(self, runs: Mapping[str, Measurement]) -> float:
         """A sample's objective: `objective_of` what the study maximises, from its run of each workload by name."""
         return self.objective_of({name: self.maximised(run) for name, run in runs.items()})

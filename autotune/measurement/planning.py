@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +10,18 @@ from scipy.special import bdtr, ndtri, stdtrit
 
 from autotune.experiment.events import Event, Plan, Stage
 from autotune.experiment.study import Budget, Study
-from autotune.measurement.candidates import repeats_taken, trials_begun, unmeasured
+from autotune.measurement.candidates import trials_begun
 from autotune.measurement.intervals import sign_rank
-from autotune.measurement.logbook import Logbook, read_log, seconds_of
-from autotune.measurement.stages import (
-    REPEAT_SHARE,
-    chain,
-    final_arms,
-    references_for,
-    repeats_for,
-    stage_samples,
+from autotune.measurement.logbook import Logbook, read_log
+from autotune.measurement.shares import (
+    Pace,
+    planned_pace,
+    planned_samples,
+    remaining_samples,
+    seen_pace,
+    total_s,
 )
+from autotune.measurement.stages import REPEAT_SHARE, chain
 from autotune.measurement.verdicts import CLAIM_FROM
 
 ASSUMED_SIGMA = 0.03
@@ -33,6 +33,8 @@ SLACK = 0.02
 """By how much a shortened plan ends early, so that one slow sample isn't another plan."""
 FEWEST_CANDIDATES = 12
 FEWEST_FINALS = 12
+FEWEST_DISTILLATION = 8
+"""Pairs below which hardly any subset could be shown to be within its margin."""
 HYPOTHESES = 3
 POWER = 0.8
 POWER_OF_EACH = 0.84
@@ -41,8 +43,11 @@ POWER_OF_EACH = 0.84
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageShare:
+    """One stage of a plan; `sample_s` is what one sample takes there, open-loop runs and all."""
+
     stage: Stage
     samples: int
+    sample_s: float
     seconds: float
 
 
@@ -106,7 +111,7 @@ def expected_samples(study: Study, log: Sequence[Event] = ()) -> dict[Stage, int
     """
     book = read_log(log)
     plan = book.plans.get(book.night) or _from_budget(study, 0, "", 0.0)
-    return _samples(study, book, plan)
+    return planned_samples(study, book, plan)
 
 
 def plan_night(
@@ -136,18 +141,18 @@ def plan_night(
         return _baseline(study, book, plan, rounds, None if deadline_s is None else deadline_s - now_s)
     if deadline_s is None:
         return plan.model_copy(update={"reason": "as the study's budget says; no deadline"})
-    affordable = int((deadline_s - now_s) * (1 - RESERVE) / sample_s)
+    affordable_s = (deadline_s - now_s) * (1 - RESERVE)
     wanted = trials if trials is not None else study.budget.candidates
-    fewest = min(FEWEST_CANDIDATES, wanted) if wanted is not None else FEWEST_CANDIDATES
     cuts: list[str] = []
-    for what, smaller in _cuts(plan):
-        if _room(study, book, plan, affordable) >= fewest:
-            break
-        cut = plan.model_copy(update=smaller)
-        if cut != plan:
-            cuts.append(what)
-        plan = cut
-    room = _room(study, book, plan, affordable)
+    for cut in _cuts(plan):
+        fewest = min(cut.fewest, wanted) if wanted is not None else cut.fewest
+        if _room(study, book, plan, affordable_s) >= fewest:
+            continue
+        smaller = plan.model_copy(update=cut.smaller)
+        if smaller != plan:
+            cuts.append(cut.what)
+        plan = smaller
+    room = _room(study, book, plan, affordable_s)
     candidates = max(min(room, wanted) if wanted is not None else room, 1)
     plan = plan.model_copy(update={"candidates": min(candidates, 10_000)})
     return plan.model_copy(update={"reason": _plan_reason(study, book, plan, deadline_s - now_s, cuts)})
@@ -167,7 +172,7 @@ def _baseline(study: Study, book: Logbook, plan: Plan, rounds: int | None, left_
     reason = f"the hand-tuned steps alone, {wanted} rounds"
     if left_s is not None:
         affordable = int(left_s * (1 - RESERVE) / plan.sample_s)
-        _, links = _sizes(study, book)
+        links = len(chain(book.tonight))
         room = (affordable - 2 * plan.calibration_pairs) // links
         if room < wanted:
             short = max(room, 1)
@@ -181,30 +186,33 @@ def shortened(
 ) -> Plan | None:
     """A smaller plan when the time left isn't enough for what is still planned; None when it is, or nothing can give.
 
-    First to give way are candidates (never those already proposed), then the series, the finalists' pairs, and last
-    the finals down to 12 rounds. A sample takes as long as the median of tonight's did.
+    First to give way are candidates (never those already proposed), then the series, the pairs of distillation, the
+    finalists' pairs, and last the finals down to 12 rounds. A sample takes as long as the median of tonight's did.
     """
     book = read_log(log)
     plan = book.plans.get(book.night)
     if deadline_s is None or plan is None or book.night in book.ended:
         return None
-    sample_s = _seen_sample_s(book) or plan.sample_s
-    left = (deadline_s - now_s) / sample_s
-    if _remaining(study, book, plan) <= left:
+    pace = seen_pace(study, book, plan)
+    left_s = deadline_s - now_s
+    needed_s = _remaining_s(study, book, plan, pace)
+    if needed_s <= left_s:
         return None
-    goal = left - max(1.0, SLACK * _remaining(study, book, plan))
+    goal_s = left_s - max(pace.plain_s, SLACK * needed_s)
     short = plan
-    for smaller in _givings(book, plan, _remaining(study, book, plan) - goal):
+    for smaller in _givings(book, plan, (needed_s - goal_s) / pace.plain_s):
         short = short.model_copy(update=smaller)
-        if _remaining(study, book, short) <= goal:
+        if _remaining_s(study, book, short, pace) <= goal_s:
             break
     if short == plan:
         return None
-    over = _remaining(study, book, short) - left
-    reason = f"time for {max(int(left), 0)} more samples of {sample_s:.1f} s"
-    if over > 0:
-        reason += f"; even the least that makes a result needs {math.ceil(over)} more than that"
-    return short.model_copy(update={"at": at, "sample_s": sample_s, "reason": reason})
+    over_s = _remaining_s(study, book, short, pace) - left_s
+    reason = f"time for {max(int(left_s / pace.plain_s), 0)} more samples of {pace.plain_s:.1f} s"
+    if over_s > 0:
+        reason += (
+            f"; even the least that makes a result needs {math.ceil(over_s / pace.plain_s)} more than that"
+        )
+    return short.model_copy(update={"at": at, "sample_s": pace.plain_s, "reason": reason})
 
 
 def plan_summary(
@@ -212,10 +220,16 @@ def plan_summary(
 ) -> PlanSummary:
     """What `autotune plan` shows. `left_s`: the time there is, where a deadline is known."""
     plan = plan_night(study, (), at="", now_s=0.0, deadline_s=left_s, sample_s=sample_s)
-    samples = _samples(study, read_log(()), plan)
+    samples = planned_samples(study, read_log(()), plan)
+    pace = planned_pace(study, sample_s)
     return PlanSummary(
         stages=tuple(
-            StageShare(stage=stage, samples=count, seconds=count * sample_s)
+            StageShare(
+                stage=stage,
+                samples=count,
+                sample_s=pace.in_stage(study, stage),
+                seconds=count * pace.in_stage(study, stage),
+            )
             for stage, count in samples.items()
         ),
         plan=plan,
@@ -223,7 +237,7 @@ def plan_summary(
         sample_s=sample_s,
         sigma_run=sigma_run,
         smallest_visible_difference=smallest_visible_difference(sigma_run, plan.finals_rounds),
-        total_s=sum(samples.values()) * sample_s,
+        total_s=total_s(study, samples, pace),
     )
 
 
@@ -245,24 +259,11 @@ def _from_budget(study: Study, night: int, at: str, sample_s: float) -> Plan:
     )
 
 
-def _sizes(study: Study, book: Logbook) -> tuple[int, int]:
-    """Arms of the finals and links of the hand-tuned chain: as seen tonight, or as the study's file lets expect."""
-    if book.night in book.begun:
-        return len(final_arms(book, book.night)), len(chain(book.begun[book.night]))
-    steps = [step for step in study.hand_tuned.steps if step.values]
-    return (3 if steps else 2), len(steps) + 1
-
-
-def _samples(study: Study, book: Logbook, plan: Plan) -> dict[Stage, int]:
-    arms, links = _sizes(study, book)
-    return stage_samples(plan, arms=arms, links=links)
-
-
-def _room(study: Study, book: Logbook, plan: Plan, affordable: int) -> int:
-    """Candidates, with the references they need, that fit beside everything else of this plan."""
-    samples = _samples(study, book, plan)
-    left = affordable - sum(count for stage, count in samples.items() if stage is not Stage.SEARCH)
-    return max(0, int((left - 1) / _per_candidate(plan)))
+def _room(study: Study, book: Logbook, plan: Plan, affordable_s: float) -> int:
+    """Candidates, with the repeats and references they need, that fit beside everything else of this plan."""
+    samples = {**planned_samples(study, book, plan), Stage.SEARCH: 0}
+    left_s = affordable_s - total_s(study, samples, planned_pace(study, plan.sample_s))
+    return max(0, int((int(left_s / plan.sample_s) - 1) / _per_candidate(plan)))
 
 
 def _per_candidate(plan: Plan) -> float:
@@ -270,22 +271,47 @@ def _per_candidate(plan: Plan) -> float:
     return (1 + (REPEAT_SHARE if plan.repeats > 1 else 0.0)) * (1 + 1 / plan.reference_every)
 
 
-def _cuts(plan: Plan) -> list[tuple[str, dict[str, int]]]:
-    """What a plan gives up, one after the other, to leave room for a search at all. The finals come last."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cut:
+    """What a plan gives up where there is room for fewer candidates than `fewest`."""
+
+    what: str
+    smaller: dict[str, int]
+    fewest: int = FEWEST_CANDIDATES
+
+
+def _cuts(plan: Plan) -> list[_Cut]:
+    """One after the other, to leave room for a search at all. The finals come last.
+
+    Paring down the winner is dear (up to 4 subsets), so it gives way earlier: a short night's search gains more from it.
+    """
+    pairs = plan.distillation_pairs
     return [
-        ("fewer rounds of the series", {"series_rounds": min(plan.series_rounds, 3)}),
-        (
-            "fewer finalists",
-            {"finalists": min(plan.finalists, 3), "finalist_pairs": min(plan.finalist_pairs, 2)},
+        _Cut(
+            what="fewer pairs of distillation",
+            smaller={"distillation_pairs": min(pairs, FEWEST_DISTILLATION)},
+            fewest=CANDIDATES_WITHOUT_CLOCK,
         ),
-        ("no series", {"series_rounds": 0}),
-        ("a short calibration", {"calibration_pairs": min(plan.calibration_pairs, 6)}),
-        ("12 rounds of finals", {"finals_rounds": min(plan.finals_rounds, FEWEST_FINALS)}),
+        _Cut(
+            what="no distillation",
+            smaller={"distillation_pairs": 0},
+            fewest=CANDIDATES_WITHOUT_CLOCK // 2,
+        ),
+        _Cut(what="fewer rounds of the series", smaller={"series_rounds": min(plan.series_rounds, 3)}),
+        _Cut(
+            what="fewer finalists",
+            smaller={"finalists": min(plan.finalists, 3), "finalist_pairs": min(plan.finalist_pairs, 2)},
+        ),
+        _Cut(what="no series", smaller={"series_rounds": 0}),
+        _Cut(what="a short calibration", smaller={"calibration_pairs": min(plan.calibration_pairs, 6)}),
+        _Cut(what="12 rounds of finals", smaller={"finals_rounds": min(plan.finals_rounds, FEWEST_FINALS)}),
     ]
 
 
 def _plan_reason(study: Study, book: Logbook, plan: Plan, left_s: float, cuts: list[str]) -> str:
-    needed = sum(_samples(study, book, plan).values())
+    samples = planned_samples(study, book, plan)
+    needed = sum(samples.values())
+    needed_s = total_s(study, samples, planned_pace(study, plan.sample_s))
     affordable = max(int(left_s / plan.sample_s), 0)
     reason = f"backwards from the deadline: time for {affordable} samples of {plan.sample_s:.1f} s"
     wanted = study.budget.candidates
@@ -293,41 +319,16 @@ def _plan_reason(study: Study, book: Logbook, plan: Plan, left_s: float, cuts: l
         reason += f"; {plan.candidates} of {wanted} candidates"
     if cuts:
         reason += "; to leave room for a search: " + ", ".join(cuts)
-    if needed * plan.sample_s > left_s:
+    if needed_s > left_s:
         reason += f"; the least that makes a result needs {needed} samples, so this night will be late"
-    elif needed * plan.sample_s > left_s * (1 - RESERVE):
+    elif needed_s > left_s * (1 - RESERVE):
         reason += "; nothing is kept back for re-takes"
     return reason
 
 
-def _remaining(study: Study, book: Logbook, plan: Plan) -> int:
-    """Samples still to be taken in this night under this plan."""
-    night = book.night
-    samples = _samples(study, book, plan)
-    done = dict.fromkeys(Stage, 0)
-    for place, slot in book.slots.items():
-        if place[0] == night and slot.closed:
-            done[place[1]] += 1
-    if book.begun[night].purpose == "baseline":
-        if done[Stage.SERIES]:
-            samples[Stage.CALIBRATION] = 0
-        return sum(max(count - done[stage], 0) for stage, count in samples.items())
-    searching = (night, "finalists") not in book.rankings
-    begun = trials_begun(book)
-    if done[Stage.SEARCH] or not searching:
-        samples[Stage.CALIBRATION] = 0
-    waiting = len(unmeasured(book)) + max(plan.candidates - begun, 0)
-    waiting += max(repeats_for(plan) - repeats_taken(book), 0)
-    references = references_for(waiting, plan.reference_every)
-    samples[Stage.SEARCH] = waiting + references + done[Stage.SEARCH] if searching else 0
-    ranking = book.rankings.get((night, "finalists"))
-    if ranking is not None:
-        samples[Stage.FINALISTS] = 2 * len(ranking.trials) * plan.finalist_pairs
-    if (night, "winner") in book.rankings:
-        samples[Stage.FINALISTS] = 0
-    if night in book.distilled or done[Stage.FINALS]:
-        samples[Stage.DISTILLATION] = 0
-    return sum(max(count - done[stage], 0) for stage, count in samples.items())
+def _remaining_s(study: Study, book: Logbook, plan: Plan, pace: Pace) -> float:
+    """Seconds that are still needed in this night under this plan."""
+    return total_s(study, remaining_samples(study, book, plan), pace)
 
 
 def _givings(book: Logbook, plan: Plan, excess: float) -> list[dict[str, int]]:
@@ -340,21 +341,11 @@ def _givings(book: Logbook, plan: Plan, excess: float) -> list[dict[str, int]]:
         fewer = plan.candidates - math.ceil(excess / _per_candidate(plan))
         givings.append({"candidates": min(plan.candidates, max(trials_begun(book), fewer, 0))})
     givings += [{"series_rounds": rounds} for rounds in range(plan.series_rounds - 1, -1, -1)]
+    if night not in book.distilled and not book.of_stage(night, Stage.FINALS):
+        fewer_pairs = range(plan.distillation_pairs - 1, FEWEST_DISTILLATION - 1, -1)
+        givings += [{"distillation_pairs": pairs} for pairs in (*fewer_pairs, 0)]
     if (night, "winner") not in book.rankings:
         givings += [{"finalist_pairs": pairs} for pairs in range(plan.finalist_pairs - 1, 1, -1)]
     finals = range(plan.finals_rounds - 1, FEWEST_FINALS - 1, -1)
     givings += [{"finals_rounds": rounds} for rounds in finals if rounds % 3 == 0]
     return givings
-
-
-def _seen_sample_s(book: Logbook) -> float | None:
-    """The median time from one sample to the next tonight; None before there are a few."""
-    stamps = sorted(
-        seconds_of(slot.sample.at)
-        for place, slot in book.slots.items()
-        if place[0] == book.night and slot.sample is not None
-    )
-    steps = sorted(later - earlier for earlier, later in itertools.pairwise(stamps))
-    if len(steps) < 5:
-        return None
-    return steps[len(steps) // 2] or None

@@ -13,17 +13,23 @@ DIGITS = 3
 """Significant digits of a rate: finer than any night can tell its throughput."""
 
 
+def has_rates(study: Study, stage: Stage) -> bool:
+    """Whether the samples of this stage have open-loop runs: the finals', and where a limit speaks of latency those that
+    it decides over.
+    """
+    return study.latency.share > 0 and (
+        stage is Stage.FINALS or (stage in (Stage.FINALISTS, Stage.DISTILLATION) and speaks_of_latency(study))
+    )
+
+
 def rates_for(study: Study, book: Logbook, stage: Stage) -> dict[str, float]:
     """Requests/s by workload for the samples of this stage; {}: no open-loop runs there.
 
     A share of the median of the calibration's samples of stock, those that were declared void later too: so it stays the
-    same all night. The finals always have them; finalists and subsets only where a limit speaks of latency.
+    same all night.
     """
     share = study.latency.share
-    asked = stage is Stage.FINALS or (
-        stage in (Stage.FINALISTS, Stage.DISTILLATION) and speaks_of_latency(study)
-    )
-    if not asked or share <= 0:
+    if not has_rates(study, stage):
         return {}
     samples = [
         slot.last for slot in book.of_stage(book.night, Stage.CALIBRATION) if isinstance(slot.last, Sample)

@@ -126,14 +126,16 @@ def references_for(samples: int, reference_every: int) -> int:
     return 1 + -(-samples // reference_every) if samples > 0 else 0
 
 
-def stage_samples(plan: Plan, *, arms: int, links: int) -> dict[Stage, int]:
-    """Samples per stage of an undisturbed night under this plan, with `arms` in the finals and `links` in the chain."""
+def stage_samples(plan: Plan, *, arms: int, links: int, subsets: int) -> dict[Stage, int]:
+    """Samples per stage of an undisturbed night under this plan, with `arms` in the finals, `links` in the chain, and
+    `subsets` of the winner.
+    """
     searched = plan.candidates + repeats_for(plan)
     return {
         Stage.CALIBRATION: 2 * plan.calibration_pairs,
         Stage.SEARCH: searched + references_for(searched, plan.reference_every),
         Stage.FINALISTS: 2 * plan.finalists * plan.finalist_pairs,
-        Stage.DISTILLATION: 2 * plan.distillation_pairs,
+        Stage.DISTILLATION: 2 * subsets * plan.distillation_pairs,
         Stage.FINALS: arms * plan.finals_rounds,
         Stage.SERIES: links * plan.series_rounds if links > 1 else 0,
     }

@@ -50,17 +50,18 @@ def plan_page(study: Study, summary: PlanSummary, *, asked: str) -> Page:
             ),
             Table(
                 title="Stages",
-                columns=("stage", "samples", "time", "what for"),
+                columns=("stage", "samples", "each", "time", "what for"),
                 rows=tuple(
                     (
                         str(share.stage),
                         f"{share.samples:,}",
+                        f"{share.sample_s:.1f} s",
                         duration_text(share.seconds),
                         _MEANING[str(share.stage)],
                     )
                     for share in summary.stages
                 ),
-                right=frozenset({"samples", "time"}),
+                right=frozenset({"samples", "each", "time"}),
                 note=summary.plan.reason,
             ),
             Paragraph(
@@ -70,10 +71,23 @@ def plan_page(study: Study, summary: PlanSummary, *, asked: str) -> Page:
                         f"A difference from about {summary.smallest_visible_difference:.1%} on, in four nights of five,"
                         f" if one run varies by {summary.sigma_run:.0%} here. Calibration will tell tonight's own figure."
                     ),
+                    *_pared_down(summary),
                 ),
             ),
             Paragraph(title="Next", lines=(f"autotune doctor {asked}", f"autotune run {asked}")),
         )
+    )
+
+
+def _pared_down(summary: PlanSummary) -> tuple[str, ...]:
+    """What leaving out changes may cost, where the plan has time for it."""
+    if not summary.plan.distillation_pairs:
+        return ()
+    return (
+        (
+            "Of the winner's changes, those are left out that together cost less than this (at least 1 %), as far as"
+            f" {summary.plan.distillation_pairs} pairs can say: the samples of distillation are the most it may take."
+        ),
     )
 
 
@@ -82,7 +96,12 @@ def plan_json(study: Study, summary: PlanSummary) -> dict[str, Any]:
     return {
         "study": study.name,
         "stages": [
-            {"stage": str(share.stage), "samples": share.samples, "seconds": share.seconds}
+            {
+                "stage": str(share.stage),
+                "samples": share.samples,
+                "sample_s": share.sample_s,
+                "seconds": share.seconds,
+            }
             for share in summary.stages
         ],
         "samples": sum(share.samples for share in summary.stages),

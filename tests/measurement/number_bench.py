@@ -44,6 +44,7 @@ from autotune.experiment.study import (
     HandTunedSequence,
     HandTunedStep,
     HandTunedValue,
+    LatencyCheck,
     ManagedNginx,
     ServedFile,
     Study,
@@ -135,6 +136,7 @@ def number_study(*, accept_noise: bool = False, seed: int = 1, **budget: float |
             ),
         ),
         budget=Budget.model_validate(numbers),
+        latency=LatencyCheck(share=0),
         seed=seed,
         accept_noise=accept_noise,
     )
@@ -176,7 +178,7 @@ class NumberBench:
 
     def measure(self, order: Measure) -> Outcome:
         self.orders.append(order)
-        self.clock.now_s += self.sample_s
+        self.clock.now_s += self.sample_s + 2.0 * len(order.rates)
         blame = self.fails(order)
         if blame:
             failure = Failure(
@@ -197,6 +199,7 @@ class NumberBench:
             configuration=order.configuration,
             effective=order.configuration.against(STOCK),
             measurements={"1k": measurement(rate)},
+            fixed_rate={name: fixed_rate(asked, 0.004) for name, asked in order.rates.items()},
             objective=math.log(rate),
             switch_s=0.05,
             overhead_s=0.5,
