@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from number_bench import FakeClock, NumberBench, drive, night_begun, number_study, whole_night
 
-from autotune.experiment.events import Event, Plan, Sample, Stage
-from autotune.experiment.study import Study
+from autotune.experiment.events import Event, Plan, Sample, Stage, Subsets
+from autotune.experiment.study import LatencyCheck, Limit, Study
 from autotune.measurement.planning import (
     estimated_sample_s,
     expected_samples,
@@ -112,6 +112,73 @@ def test_the_quickstart_arithmetic_of_the_issue_comes_to_about_nine_minutes() ->
     assert (by_stage[Stage.CALIBRATION], by_stage[Stage.SEARCH], by_stage[Stage.FINALS]) == (24, 51, 72)
     assert summary.total_s == pytest.approx(sum(one.seconds for one in summary.stages))
     assert 8 * 60 < summary.total_s < 10 * 60
+
+
+def test_open_loop_runs_make_the_samples_of_their_stages_longer_and_the_search_smaller() -> None:
+    plain = number_study(candidates=None, hours=1.0)
+    paced = plain.model_copy(update={"latency": LatencyCheck(share=0.75)})
+    limited = paced.model_copy(
+        update={"limits": (Limit(metric="latency_p99_s", bound="at most", value=1.0, of_stock=True),)}
+    )
+    shares = [
+        {one.stage: one for one in plan_summary(study, sample_s=3.0).stages}
+        for study in (plain, paced, limited)
+    ]
+    assert [one[Stage.FINALS].sample_s for one in shares] == [3.0, 5.0, 5.0]
+    assert [one[Stage.FINALISTS].sample_s for one in shares] == [3.0, 3.0, 5.0]
+    assert [one[Stage.DISTILLATION].sample_s for one in shares] == [3.0, 3.0, 5.0]
+    assert all(one[Stage.SEARCH].sample_s == 3.0 for one in shares)
+    searched = [one[Stage.SEARCH].samples for one in shares]
+    assert searched == sorted(searched, reverse=True)
+    for one in shares:
+        assert sum(share.seconds for share in one.values()) <= 3600 * 0.95
+
+
+def test_distillation_gives_way_before_the_search_gets_small_and_long_before_the_finals() -> None:
+    study = number_study(candidates=None, distillation_pairs=12, finals_rounds=24, series_rounds=6)
+    plans = [_plan(study, hours) for hours in (9.0, 2.0, 1.2, 0.9)]
+    assert [plan.distillation_pairs for plan in plans] == sorted(
+        (plan.distillation_pairs for plan in plans), reverse=True
+    )
+    assert plans[0].distillation_pairs == 12
+    assert plans[-1].distillation_pairs == 0
+    assert plans[-1].finals_rounds == 24
+
+
+def test_as_many_subsets_are_planned_as_there_can_be_until_they_are_known() -> None:
+    study = number_study(candidates=20, distillation_pairs=12)
+    log = whole_night(study, NumberBench(FakeClock()))
+    assert expected_samples(study, log[:2])[Stage.DISTILLATION] == 2 * 2 * 12  # three parameters: two subsets
+    subsets = next(one for one in log if isinstance(one, Subsets))
+    known = expected_samples(study, log)[Stage.DISTILLATION]
+    assert known == 2 * 12 * len(subsets.configurations)
+
+
+def test_before_the_finals_distillation_gives_way_after_the_series_and_never_once_it_is_over() -> None:
+    study = number_study(distillation_pairs=12, finals_rounds=24, series_rounds=0, candidates=20)
+    log = _running(study, NumberBench(FakeClock()), Stage.DISTILLATION, 4)
+    plan = _shortened(study, log, 72 + 4)
+    assert plan is not None
+    assert (plan.distillation_pairs, plan.finals_rounds) == (0, 24)
+    later = _running(study, NumberBench(FakeClock()), Stage.FINALS, 6)
+    plan = _shortened(study, later, 50)
+    assert plan is not None
+    assert plan.distillation_pairs == 12
+    assert plan.finals_rounds < 24
+
+
+def test_a_night_with_open_loop_runs_knows_how_long_they_take_and_ends_in_time() -> None:
+    study = number_study(candidates=60, finals_rounds=24).model_copy(
+        update={"latency": LatencyCheck(share=0.75, duration_s=0.5)}  # they will take 2 s all the same
+    )
+    bench = NumberBench(FakeClock())
+    deadline_s = 560.0
+    log: list[Event] = [night_begun()]
+    for _ in drive(study, bench, log):
+        plan = shortened(study, log, at=bench.clock.at, now_s=bench.clock.now_s, deadline_s=deadline_s)
+        if plan is not None:
+            log.append(plan)
+    assert bench.clock.now_s <= deadline_s
 
 
 def test_a_sample_is_estimated_as_warm_up_run_and_overhead() -> None:
