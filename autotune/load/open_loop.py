@@ -6,12 +6,13 @@ rate there is no figure, only a doubt: it would speak of the generator.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from autotune.board.records import LoadOrder, LoadSeen
-from autotune.experiment.events import Doubt, ErrorCounts, FixedRate
+from autotune.experiment.events import Doubt, ErrorCounts, FixedRate, GateResult
 from autotune.load import gates
 from autotune.load.client_bound import GENERATOR_BUSY, generator_busy
 from autotune.load.gates import Answer, Fault
@@ -62,10 +63,14 @@ class RateReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedRate:
-    """A run that counts, or the first gate it failed. Neither: the generator could not hold the rate, see `doubts`."""
+    """A run that counts, or the first gate it failed. Neither: the generator could not hold the rate, see `doubts`.
+
+    `gates`: those that were asked, up to the one that decided. A rate that was not held is told there, and excludes nothing.
+    """
 
     fixed_rate: FixedRate | None = None
     fault: Fault | None = None
+    gates: tuple[GateResult, ...] = ()
     doubts: tuple[Doubt, ...] = ()
 
 
@@ -84,18 +89,20 @@ def judge_rate(seen: LoadSeen, order: LoadOrder, *, answers: Sequence[Answer]) -
     gates.require_known(answers, order)
     for process_gate in gates.PROCESS_GATES:
         if fault := process_gate(seen, order):
-            return JudgedRate(fault=fault)
+            return JudgedRate(fault=fault, gates=(_failed(fault),))
     report = read_rate_report(seen.measured.stdout, order.marker)
     if isinstance(report, Unreadable):
-        return JudgedRate(
-            fault=Fault(gate=report.problem, stage="load", blame="environment", detail=report.detail)
-        )
+        fault = Fault(gate=report.problem, stage="load", blame="environment", detail=report.detail)
+        return JudgedRate(fault=fault, gates=(_failed(fault),))
+    asked = _asked(report, order, answers)
     if fault := _fault(report, order, answers):
-        return JudgedRate(fault=fault)
+        passed = itertools.takewhile(lambda one: one.name != fault.gate, asked)
+        return JudgedRate(fault=fault, gates=(*passed, _failed(fault)))
     figures = _figures(report, seen, order)
+    asked = (*asked, _rate_held(figures))
     if doubt := _generators_own_limit(figures):
-        return JudgedRate(doubts=(doubt,))
-    return JudgedRate(fixed_rate=figures, doubts=_doubts(report, figures))
+        return JudgedRate(doubts=(doubt,), gates=asked)
+    return JudgedRate(fixed_rate=figures, gates=asked, doubts=_doubts(report, figures))
 
 
 def _fault(report: RateReport, order: LoadOrder, answers: Sequence[Answer]) -> Fault | None:
@@ -112,6 +119,39 @@ def _fault(report: RateReport, order: LoadOrder, answers: Sequence[Answer]) -> F
         detail = f"not one answer in {order.duration_s:g} s, {report.due} requests were due"
         return Fault(gate="zero requests", stage="gate", blame="configuration", detail=detail)
     return gates.wire_size(report.answered, report.bytes, order, answers)
+
+
+def _asked(report: RateReport, order: LoadOrder, answers: Sequence[Answer]) -> tuple[GateResult, ...]:
+    """What each gate of the report saw, in their order."""
+    mean, off = gates.wire_limits(order, answers)
+    per_request = report.bytes / report.answered if report.answered else 0.0
+    socket_errors = report.errors.total - report.errors.status
+    readings = (
+        ("duration off", abs(report.duration_us / 1e6 - order.duration_s), gates.DURATION_OFF_S),
+        ("errors under load", socket_errors, 0),
+        ("unexpected status", report.errors.status, 0),
+        ("zero requests", report.answered, 1),
+        ("bytes per request off", per_request / mean - 1, off / mean),
+    )
+    return tuple(
+        GateResult(name=name, passed=True, value=round(value, 4), limit=round(limit, 4))
+        for name, value, limit in readings
+    )
+
+
+def _failed(fault: Fault) -> GateResult:
+    return GateResult(name=fault.gate, passed=False, detail=fault.detail)
+
+
+def _rate_held(figures: FixedRate) -> GateResult:
+    value, short = figures.answered_per_s / figures.rate_per_s, _is_short(figures)
+    return GateResult(
+        name="rate held",
+        passed=not short,
+        value=round(value, 4),
+        limit=1 - RATE_OFF,
+        detail="the sample counts all the same, with the latency it has" if short else "",
+    )
 
 
 def _figures(report: RateReport, seen: LoadSeen, order: LoadOrder) -> FixedRate:

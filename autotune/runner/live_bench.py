@@ -244,7 +244,7 @@ class LiveBench:
             at_rate = self.load_at_rate(workload, there, rate_per_s, start.now)
             raw += f"==== {workload.name} at {rate_per_s:.1f} requests/s\n{raw_text(at_rate.seen)}\n"
             whose = f"{workload.name} at {rate_per_s:.0f} requests/s"
-            gates += _named_gates(at_rate.fitness.gates, whose)
+            gates += _named_gates((*at_rate.judged.gates, *at_rate.fitness.gates), whose)
             if failed := _stopped(at_rate.judged.fault, at_rate.fitness, whose, there.switch_s):
                 return _failed(order, failed, raw, gates)
             if at_rate.judged.fixed_rate:

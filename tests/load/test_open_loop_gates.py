@@ -104,6 +104,14 @@ def test_the_same_load_is_asked_for_at_a_rate() -> None:
 def test_a_sound_run_is_a_figure() -> None:
     found = judged(json.dumps(said()))
     assert (found.fault, found.doubts) == (None, ())
+    assert [(one.name, one.passed, one.value) for one in found.gates] == [
+        ("duration off", True, 0),
+        ("errors under load", True, 0),
+        ("unexpected status", True, 0),
+        ("zero requests", True, DUE),
+        ("bytes per request off", True, 0),
+        ("rate held", True, 1),
+    ]
     figures = found.fixed_rate
     assert figures is not None
     assert (figures.rate_per_s, figures.answered, figures.answered_per_s) == (RATE, DUE, RATE)
@@ -140,9 +148,12 @@ def test_a_sound_run_is_a_figure() -> None:
     ],
 )
 def test_a_run_that_does_not_count_is_named(changed: dict[str, Any], gate: str, blame: str) -> None:
-    fault = judged(json.dumps(said(**changed))).fault
-    assert fault is not None
-    assert (fault.gate, fault.blame) == (gate, blame)
+    found = judged(json.dumps(said(**changed)))
+    assert found.fault is not None
+    assert (found.fault.gate, found.fault.blame) == (gate, blame)
+    *passed, last = found.gates
+    assert all(one.passed for one in passed)
+    assert (last.name, last.passed, last.detail) == (gate, False, found.fault.detail)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +181,7 @@ def test_a_server_that_cannot_serve_the_rate_keeps_its_terrible_figure() -> None
     assert found.fixed_rate is not None
     assert (found.fixed_rate.answered_per_s, found.fixed_rate.latency_p99_s) == (700, 2.4)
     assert [doubt.code for doubt in found.doubts] == ["rate not held"]
+    assert (found.gates[-1].name, found.gates[-1].passed, found.gates[-1].value) == ("rate held", False, 0.7)
 
 
 def test_a_generator_that_cannot_hold_the_rate_gives_no_figure() -> None:
