@@ -20,7 +20,7 @@ from autotune.report.distillation_parts import (
     pare_down_json,
     pare_down_lines,
 )
-from autotune.report.excluded_parts import excluded_json, excluded_paragraph
+from autotune.report.excluded_parts import lost_in, lost_json, lost_table
 from autotune.report.limit_parts import limits_json, limits_table, violated_lines
 from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import (
@@ -83,7 +83,7 @@ def comparison_page(
             rows=missing,
         ),
         calibration_paragraph(comparison.calibration, None if study.is_synthetic else record),
-        excluded_paragraph(comparison),
+        lost_table("Not counted", lost_in(comparison)),
         Paragraph(title="Next", lines=_next(study, comparison)),
     ]
     return Page(parts=tuple(parts))
@@ -133,7 +133,7 @@ def comparison_json(
     document["all_steps"] = None if comparison.all_steps is None else _step_json(comparison.all_steps)
     document["calibration"] = _calibration_json(comparison)
     document["aa_record"] = None if record is None else dataclasses.asdict(record)
-    document["excluded"] = excluded_json(comparison)
+    document["excluded"] = lost_json(lost_in(comparison))
     document["doubts"] = [one.model_dump() for one in comparison.doubts]
     document["stamps"] = list(stamps(study, comparison))
     return document

@@ -28,7 +28,9 @@ def gates_table(log: Sequence[Event], night: int) -> Table:
         columns=("gate", "passed", "stopped", "could not tell", "the last of these"),
         rows=rows,
         right=frozenset({"passed", "stopped", "could not tell"}),
-        note=f"{count_text(passed, 'other gate')} let every sample of night {night} pass." if passed else "",
+        note=f"{count_text(passed, 'other gate')} let every sample of night {night} pass."
+        if passed and rows
+        else "",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from autotune.experiment.events import (
 )
 from autotune.experiment.study import Study
 from autotune.report.changes import changes, changes_parts, last_night
+from autotune.report.excluded_parts import lost_json, lost_of, lost_table
 from autotune.report.gate_parts import gates_json, gates_table, gates_text, steps_json, steps_table
 from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import (
@@ -77,7 +77,7 @@ def study_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
         )
     )
     parts.append(_best_table(log, scores))
-    parts.append(_failures_table(log))
+    parts.append(lost_table("Failures", lost_of(log)))
     parts.append(gates_table(log, begun.night))
     parts.append(steps_table(log, begun.night))
     parts.append(
@@ -127,10 +127,7 @@ def study_json(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
         ],
         "stages": _stages(study, log),
         "trials": [_trial_row(proposal, scores) for proposal in _proposals(log).values()],
-        "failures": [
-            {"count": count, "arm": arm, "stage": stage, "blame": blame, "reason": reason}
-            for (arm, stage, blame, reason), count in _failures(log).most_common()
-        ],
+        "failures": lost_json(lost_of(log)),
         "gates": gates_json(log, begun.night) if begun else [],
         "steps_of_stock": steps_json(log, begun.night) if begun else [],
         "dropped": [one.model_dump() for one in begun.dropped] if begun else [],
@@ -348,23 +345,6 @@ def _nights_table(log: Sequence[Event]) -> Table:
         rows.append((str(begun.night), begun.purpose, began, until, away, _outcome(log, begun)))
     columns = ("night", "for", "began", "until", "gaps", "outcome")
     return Table(title="Nights", columns=columns, rows=tuple(rows))
-
-
-def _failures(log: Sequence[Event]) -> Counter[tuple[str, str, str, str]]:
-    return Counter(
-        (event.arm.text, event.stage, event.blame, event.reason)
-        for event in log
-        if isinstance(event, Failure)
-    )
-
-
-def _failures_table(log: Sequence[Event]) -> Table:
-    return Table(
-        title="Failures",
-        columns=("n", "arm", "gate", "blame", "reason"),
-        rows=tuple((str(count), *key) for key, count in _failures(log).most_common()),
-        right=frozenset({"n"}),
-    )
 
 
 def _trial_row(proposal: Proposal, scores: Mapping[int, TrialScore]) -> dict[str, Any]:
