@@ -95,7 +95,12 @@ def promised(cv: float) -> float:
 
 
 def _powered(cv: float, seed: int) -> FinalsSeen:
-    return finals(promised(cv), 0.0, Disturbance(cv=cv), seed)
+    return finals(promised(cv), 0.0, Disturbance(cv=cv), own_seed(cv, seed))
+
+
+def own_seed(cv: float, seed: int) -> int:
+    """Another seed at every noise: with the same one the nights would be each other's, louder."""
+    return round(1e8 * cv) + seed
 
 
 def coverage_chunks(seeds: int) -> list[Chunk[FinalsSeen]]:

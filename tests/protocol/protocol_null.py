@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from protocol_cache import Chunk, chunks_of
-from protocol_finals import CVS
+from protocol_finals import CVS, own_seed
 from protocol_night import Night, begun_on, final_differences, samples_taken, study_of
 
 from autotune.experiment.events import NightEnded
@@ -51,7 +51,8 @@ class NullSeen(Record):
     samples: int
 
 
-def _night(cv: float, seed: int) -> NullSeen:
+def _night(cv: float, numbered: int) -> NullSeen:
+    seed = own_seed(cv, numbered)
     study = study_of("rock5b-static-1k.toml", IDS, seed=seed, budget=BUDGET)
     # As on a board: it drifts, neighbours resemble each other, and now and then a sample is spoilt.
     disturbance = Disturbance(cv=cv, drift_per_hour=-0.01, autocorrelation=0.3, mishaps=0.006)
