@@ -85,7 +85,7 @@ def _worth(stock: Value, gain: float, value: Value) -> float:
 
 
 def _covered(kind: Kind, seed: int) -> FinalsSeen:
-    return finals(*_GAINS, Disturbance(cv=COVERAGE_CV, kind=kind), seed)
+    return finals(*_GAINS, Disturbance(cv=COVERAGE_CV, kind=kind), own_seed(KINDS.index(kind), seed))
 
 
 def promised(cv: float) -> float:
@@ -98,9 +98,9 @@ def _powered(cv: float, seed: int) -> FinalsSeen:
     return finals(promised(cv), 0.0, Disturbance(cv=cv), own_seed(cv, seed))
 
 
-def own_seed(cv: float, seed: int) -> int:
-    """Another seed at every noise: with the same one the nights would be each other's, louder."""
-    return round(1e8 * cv) + seed
+def own_seed(noise: float, seed: int) -> int:
+    """Another seed at every noise (its CV, or its kind's number): with the same one the nights would be alike."""
+    return round(1e8 * noise) + seed
 
 
 def coverage_chunks(seeds: int) -> list[Chunk[FinalsSeen]]:
