@@ -17,11 +17,11 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from autotune.board.records import LoadSeen
+from autotune.board.records import LoadSeen, Reading
 from autotune.experiment.study import PowerMeter
 
 ALLOW: Final = "AUTOTUNE_POWER_COMMAND"
@@ -46,6 +46,25 @@ def not_allowed(meter: PowerMeter) -> str:
     if meter.source != "command" or os.environ.get(ALLOW, "") == line:
         return ""
     return f"{ALLOW}={shlex.quote(line)}"
+
+
+def problem_of(meter: PowerMeter, read: Callable[[Sequence[str]], Mapping[str, Reading]]) -> str:
+    """Why this meter will say nothing; "" when it does, or need not. `read`: files of the board."""
+    if meter.source == "rapl":
+        found = read(["/sys/class/powercap/*/energy_uj"])
+        return (
+            ""
+            if any(one.text for one in found.values())
+            else "the board has no energy counters that can be read"
+        )
+    if meter.source == "hwmon":
+        name = meter.name.partition(":")[0]
+        names = {(one.text or "").strip() for one in read(["/sys/class/hwmon/*/name"]).values()}
+        offered = ", ".join(sorted(one for one in names if one)) or "none"
+        return "" if name in names else f"the board has no hwmon device {name} (it has: {offered})"
+    if meter.source in ("file", "command") and watts_now(meter) is None:
+        return f"{meter.name or shlex.join(meter.command)} says no number of watts within {_WITHIN_S:g} s"
+    return ""
 
 
 def watts_now(meter: PowerMeter) -> float | None:

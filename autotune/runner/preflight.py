@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.events import Doubt
 from autotune.experiment.study import ManagedNginx, Study
 from autotune.runner.line import line_mbit_per_s, line_text
+from autotune.runner.meters import not_allowed, problem_of
 from autotune.runner.session import GUARDIAN_PATIENCE_S, after_a_lost_line, refuse_kept, restore
 
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
@@ -58,6 +60,7 @@ def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Ne
         _tool("wrk", facts.wrk),
         *_fixed_rate(facts, study),
         *_php(facts, study),
+        *_meter(connection, study),
         Need(
             what="root",
             ok=facts.uid == 0,
@@ -112,6 +115,34 @@ def _fixed_rate(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
     lost = "a limit of this study is judged by it" if fatal else "the finals have no latency at a fixed rate"
     detail = need.detail if need.ok else f"{need.detail}, so {lost}"
     return (replace(need, detail=detail, fatal=fatal, blurs=True),)
+
+
+def _meter(connection: Connection, study: Study) -> tuple[Need, ...]:
+    """A meter that the study names. What the board may have besides is taken as it is."""
+    meter = study.power
+    if meter.source in ("auto", "none"):
+        return ()
+    if line := not_allowed(meter):
+        return (
+            Need(
+                what="power meter",
+                ok=False,
+                detail=f"the study asks to run {shlex.join(meter.command)}, which you have not allowed",
+                next=f"if you trust it: {line} autotune ..., and take [power] out of the study if you don't",
+            ),
+        )
+    problem = problem_of(meter, connection.read)
+    told = meter.source if meter.source != "hwmon" else f"hwmon {meter.name}"
+    return (
+        Need(
+            what="power meter",
+            ok=not problem,
+            detail=problem or f"{told} says a number",
+            next="see [power] in the study: without it the night goes on, but knows no watts",
+            fatal=any(limit.metric == "power_w" for limit in study.limits),
+            blurs=True,
+        ),
+    )
 
 
 def _php(facts: BoardFacts, study: Study) -> tuple[Need, ...]:

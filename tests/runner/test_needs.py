@@ -6,8 +6,9 @@ import pytest
 
 from autotune.agent.allowed import find_program
 from autotune.errors import AutotuneError, BoardUnfit, LoadGeneratorFailed
-from autotune.experiment.study import LatencyCheck, Limit, ManagedNginx, ServedFile, Study
+from autotune.experiment.study import LatencyCheck, Limit, ManagedNginx, PowerMeter, ServedFile, Study
 from autotune.runner.line import line_mbit_per_s, line_text
+from autotune.runner.meters import ALLOW
 from autotune.runner.preflight import Need, needs, require
 from conftest import BoardNamespace
 from night_example import a_study
@@ -104,3 +105,27 @@ def test_a_card_tells_its_speed_and_what_that_lets_through(board_namespace: Boar
     text = line_text(a_study(), "lo", 2_500)
     assert text.startswith("2,500 Mbit/s over lo: small ends at about 2")
     assert "whatever is tuned" in text
+
+
+def test_a_meter_that_the_study_names_is_tried_in_the_evening(
+    board_namespace: BoardNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ALLOW, raising=False)
+    line = board_namespace.connect()
+
+    def need(meter: PowerMeter, limits: tuple[Limit, ...] = ()) -> list[Need]:
+        study = a_study().model_copy(update={"power": meter, "limits": limits})
+        return [one for one in needs(line, study) if one.what == "power meter"]
+
+    assert need(PowerMeter()) == need(PowerMeter(source="none")) == []
+    missing = PowerMeter(source="hwmon", name="ina226")
+    (doubt,) = require(need(missing))
+    assert "no hwmon device ina226" in doubt.text
+    with pytest.raises(BoardUnfit, match="no hwmon device ina226"):
+        require(need(missing, (Limit(metric="power_w", bound="at most", value=9.0),)))
+    asked = PowerMeter(source="command", command=("echo", "7.5 W"))
+    with pytest.raises(BoardUnfit, match="you have not allowed") as refused:
+        require(need(asked))
+    assert "AUTOTUNE_POWER_COMMAND=" in refused.value.hint
+    monkeypatch.setenv(ALLOW, "echo '7.5 W'")
+    assert [one.ok for one in need(asked)] == [True]
