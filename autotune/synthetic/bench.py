@@ -16,7 +16,7 @@ from autotune.experiment.events import (
     NightBegun,
     Sample,
 )
-from autotune.experiment.study import Study
+from autotune.experiment.study import Study, Workload
 from autotune.space.configuration import Configuration
 from autotune.synthetic.boards import SyntheticBoard, Truth
 from autotune.synthetic.clock import VirtualClock
@@ -51,6 +51,15 @@ class _Known:
     effective: Configuration
     failing: Failing | None
     truths: dict[str, Truth]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One workload's run. `throttled`: how much of it the board noticed, 0 to 1."""
+
+    measurement: Measurement
+    throttled: float
+    chip_c: float
 
 
 class SyntheticBench:
@@ -106,46 +115,18 @@ class SyntheticBench:
         study = self._study
         measurements: dict[str, Measurement] = {}
         fixed: dict[str, FixedRate] = {}
-        throttled = 0.0
-        hottest_c = 0.0
-        placed = _placed(uniforms(self._seed, f"placed/{order.key.text}")[0])
+        throttled, hottest_c = 0.0, 0.0
         for workload in study.workloads:
-            truth = known.truths[workload.name]
-            name = f"{order.key.text}/{workload.name}"
-            self._pass(workload.warmup_s, truth.power_w)
-            from_s = self._clock.now_s
-            before_c = self._chip_c(truth.power_w)
-            self._pass(workload.duration_s, truth.power_w)
-            chip_c = (before_c + self._chip_c(truth.power_w)) / 2
-            hottest_c = max(hottest_c, chip_c)
-            deviation = truth.spread * placed + self._noise.of_run(name, from_s) + self._noise.drift(from_s)
-            if self._board.heat is not None:
-                deviation -= self._board.heat.loss(chip_c)
-                throttled = max(throttled, self._board.heat.throttled(chip_c))
-            for episode in self._noise.episodes(from_s, self._clock.now_s):
-                share = episode.share(from_s, self._clock.now_s)
-                deviation -= episode.loss * share
-                throttled = max(throttled, share if episode.seen else 0.0)
-            rate = truth.requests_per_s * math.exp(deviation)
-            busy = uniforms(self._seed, f"busy/{name}")[0]
-            measurements[workload.name] = closed_loop(
-                workload,
-                truth,
-                rate,
-                cpus=self._board.cpus,
-                busy_factor=math.exp(0.3 * self._disturbance.cv * normal(busy)),
-                power_w=round(truth.power_w + 0.05 * normal(1 - busy), 2),
-                counters={"after.temp_soc_c": round(chip_c, 1), "after.load1": 0.1} if chip_c else {},
-            )
+            run = self._run(order, known.truths[workload.name], workload)
+            measurements[workload.name] = run.measurement
+            throttled, hottest_c = max(throttled, run.throttled), max(hottest_c, run.chip_c)
             if workload.name in order.rates:
-                fixed[workload.name] = self._open_loop(order, known, workload.name, rate)
-        gates = (
-            self._temperature(),
-            GateResult(name=THROTTLED, passed=throttled == 0, value=round(throttled, 3), limit=0.0),
-        )
+                capacity = run.measurement.requests_per_s
+                fixed[workload.name] = self._open_loop(order, known.truths[workload.name], workload, capacity)
+        cooling = GateResult(name=THROTTLED, passed=throttled == 0, value=round(throttled, 3), limit=0.0)
         if throttled and order.key.attempt < _OWN_HEAT_FROM:
-            said = f"{THROTTLED}: the cooling devices slowed the CPUs down at {hottest_c:.0f} degrees"
-            return self._failed(order, "gate", said, "environment", gate=THROTTLED, gates=gates)
+            said = f"{THROTTLED}: the CPUs were slowed down at {hottest_c:.0f} degrees"
+            return self._failed(order, "gate", said, "environment", gate=THROTTLED, gates=(cooling,))
         self._pass(CHECKS_S, IDLE_W)
         return Outcome(
             event=Sample(
@@ -161,34 +142,52 @@ class SyntheticBench:
                 ),
                 switch_s=SWITCH_S,
                 overhead_s=max(0.0, round(self._clock.now_s - began_s - study.busy_s, 3)),
-                gates=(self._temperature(), *gates[1:]),
-                doubts=(
-                    Doubt(
-                        code="throttles",
-                        text=f"throttled {100 * throttled:.0f} % even after cooling down: its own heat",
-                        next="Give the board a fan, or a configuration that is not as hot.",
-                    ),
-                )
-                if throttled
-                else (),
+                gates=(self._temperature(), cooling),
+                doubts=(_throttles(throttled),) if throttled else (),
             )
         )
 
-    def _open_loop(self, order: Measure, known: _Known, name: str, capacity: float) -> FixedRate:
-        workload = next(one for one in self._study.workloads if one.name == name)
-        truth = known.truths[name]
-        duration_s = self._study.latency.duration_s or workload.duration_s
-        share = min(1.0, order.rates[name] / capacity)
-        self._pass(duration_s, IDLE_W + share * (truth.power_w - IDLE_W))
-        # Another run than the closed-loop one: its capacity is the same start of nginx, disturbed anew.
-        anew = 0.5 * self._disturbance.cv * normal(uniforms(self._seed, f"open/{order.key.text}/{name}")[0])
-        return open_loop(
+    def _run(self, order: Measure, truth: Truth, workload: Workload) -> _Run:
+        """Warm-up and measured run, with all that disturbs them."""
+        name = f"{order.key.text}/{workload.name}"
+        self._pass(workload.warmup_s, truth.power_w)
+        from_s, before_c = self._clock.now_s, self._chip_c(truth.power_w)
+        self._pass(workload.duration_s, truth.power_w)
+        after_c = self._chip_c(truth.power_w)
+        chip_c = (before_c + after_c) / 2
+        throttled = 0.0
+        placed, busy, *_ = uniforms(self._seed, f"start/{order.key.text}")
+        deviation = truth.spread * _placed(placed)
+        deviation += self._noise.of_run(name, from_s) + self._noise.drift(from_s)
+        if self._board.heat is not None:
+            deviation -= self._board.heat.loss(chip_c)
+            throttled = self._board.heat.throttled(chip_c)
+        for episode in self._noise.episodes(from_s, self._clock.now_s):
+            share = episode.share(from_s, self._clock.now_s)
+            deviation -= episode.loss * share
+            throttled = max(throttled, share if episode.seen else 0.0)
+        measurement = closed_loop(
             workload,
             truth,
-            capacity * math.exp(anew),
-            rate_per_s=order.rates[name],
-            duration_s=duration_s,
+            truth.requests_per_s * math.exp(deviation),
+            cpus=self._board.cpus,
+            busy_factor=math.exp(0.3 * self._disturbance.cv * normal(busy)),
+            power_w=round(truth.power_w + 0.05 * normal(busy), 2),
+            levels={"before.temp_soc_c": round(before_c, 1), "after.temp_soc_c": round(after_c, 1)}
+            if self._board.heat is not None
+            else {},
         )
+        return _Run(measurement=measurement, throttled=throttled, chip_c=chip_c)
+
+    def _open_loop(self, order: Measure, truth: Truth, workload: Workload, capacity: float) -> FixedRate:
+        rate_per_s = order.rates[workload.name]
+        duration_s = self._study.latency.duration_s or workload.duration_s
+        used = min(1.0, rate_per_s / capacity)
+        self._pass(duration_s, IDLE_W + used * (truth.power_w - IDLE_W))
+        # The same start of nginx as in the closed loop, disturbed anew.
+        anew = normal(uniforms(self._seed, f"open/{order.key.text}/{workload.name}")[0])
+        capacity *= math.exp(0.5 * self._disturbance.cv * anew)
+        return open_loop(workload, truth, capacity, rate_per_s=rate_per_s, duration_s=duration_s)
 
     def _failed(
         self,
@@ -210,7 +209,7 @@ class SyntheticBench:
                 reason=reason,
                 blame=blame,
                 gate=gate,
-                gates=(self._temperature(), *gates[1:]),
+                gates=(self._temperature(), *gates),
                 switch_s=SWITCH_S,
             )
         )
@@ -263,6 +262,14 @@ class SyntheticBench:
 
     def _power_w(self, known: _Known) -> float:
         return known.truths[self._study.workloads[0].name].power_w
+
+
+def _throttles(throttled: float) -> Doubt:
+    return Doubt(
+        code="throttles",
+        text=f"throttled {100 * throttled:.0f} % even after cooling down: its own heat",
+        next="Give the board a fan, or a configuration that is not as hot.",
+    )
 
 
 def _placed(uniform: float) -> float:

@@ -27,11 +27,11 @@ def closed_loop(
     cpus: int,
     busy_factor: float,
     power_w: float,
-    counters: dict[str, float],
+    levels: dict[str, float],
 ) -> Measurement:
     """A run of wrk at this rate: latencies by Little's law, for a closed loop holds all its connections busy.
 
-    `busy_factor`: what disturbed the CPU time per request.
+    `busy_factor`: what disturbed the CPU time per request. `levels` stand beside the counters.
     """
     requests = max(1, round(rate * workload.duration_s))
     rate = requests / workload.duration_s
@@ -58,7 +58,14 @@ def closed_loop(
         client_cpu_s=_CLIENT_CPU_SHARE * server_cpu_s,
         cpu_busy=server_cpu_s / (cpus * workload.duration_s),
         power_w=power_w,
-        counters=counters,
+        counters={
+            "cpu.server_s": round(server_cpu_s, 2),
+            "ctxt": float(round(1.3 * requests)),
+            "softirq.NET_RX": float(round(requests * (1 + truth.wire_bytes / 20_000))),
+            "softirq.NET_TX": float(round(0.1 * requests)),
+            "connections_held": float(workload.connections),
+            **levels,
+        },
     )
 
 
