@@ -8,9 +8,10 @@ from autotune.definitions.study_file import read_study
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Arm, NightBegun, SampleKey, Stage
 from autotune.experiment.study import Study
-from autotune.runner.sequence import apply_sequence
+from autotune.runner.beginning import night_begun
+from autotune.runner.night_board import Beginning
+from autotune.runner.synthetic_night import offer_of
 from autotune.space.configuration import Configuration
-from autotune.space.search_space import Dropped
 from autotune.synthetic.boards import SyntheticBoard
 
 BEGAN = "2026-01-31T21:00:00.000+00:00"
@@ -23,30 +24,8 @@ def study_of(name: str = "rock5b-static-100k") -> Study:
 
 
 def begun_on(board: SyntheticBoard, study: Study, *, at: str = BEGAN) -> NightBegun:
-    stock = board.stock_of(study)
-    lacking = {one.id: board.lacking(one.id, study) for one in study.space.parameters}
-    lacking |= {
-        one.id: "changes the service" for one in study.space.parameters if one.setting.changes_service
-    }
-    steps = apply_sequence(
-        study.hand_tuned,
-        stock=stock,
-        refusal=lambda id_, value: board.refusal(id_, value, study),
-        facts=board.facts(study),
-    )
-    return NightBegun(
-        night=1,
-        at=at,
-        stock=stock,
-        facts=board.facts(study),
-        space_ids=tuple(id_ for id_, reason in lacking.items() if not reason),
-        offered=dict(board.offered),
-        dropped=tuple(Dropped(id=id_, reason=reason) for id_, reason in lacking.items() if reason),
-        steps=steps,
-        hand_tuned=steps[-1].configuration,
-        board=board.description,
-        doubts=board.doubts,
-    )
+    beginning = Beginning(night=1, purpose="tune", first=None, deadline=None)
+    return night_begun(study, offer_of(board, study), beginning, at)
 
 
 def order(
