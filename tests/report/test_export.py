@@ -11,6 +11,7 @@ import pytest
 
 from autotune.errors import SettingUnsupported, UsageError
 from autotune.experiment.events import Distilled, Event, NightBegun, Proposal
+from autotune.experiment.study import Limit
 from autotune.report.export import (
     NGINX_FILE,
     PROVENANCE_FILE,
@@ -173,6 +174,13 @@ def test_on_the_texts_stock_what_was_laid_under_the_measurement_is_installed_too
     assert "worker_connections 768;" in files[NGINX_FILE]
     assert "| nginx:sendfile | ? | off |" in files[PROVENANCE_FILE]
     assert set(capstone_files(winner=False)) == {PROVENANCE_FILE}
+
+
+def test_what_is_installed_comes_with_the_limits_it_kept() -> None:
+    limit = Limit(metric="latency_p99_s", bound="at most", value=1.0, of_stock=True)
+    study = a_study(limits=(limit,))
+    text = export_files(study, a_night(study, meters=True))[PROVENANCE_FILE]
+    assert "- limit of small: p99 at the fixed rate at most 1.000x of stock: kept by automatic (0.90" in text
 
 
 def test_what_was_left_out_of_the_winner_is_not_installed() -> None:
