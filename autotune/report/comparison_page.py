@@ -169,6 +169,12 @@ def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
         calibration = comparison.calibration
         noise = "" if calibration is None else f" (pairs of tonight: {_share(calibration.paired_cv)})"
         found.append(f"ACCEPTED NOISE: this study measures even where the board is noisier than 5 %{noise}.")
+    seen = comparison.calibration
+    if seen is not None and seen.verdict == "biased":
+        found.append(
+            f"BIASED CALIBRATION: stock against itself came out at {interval_text(seen.ratio, seen.low or 0, seen.high or 0)}"
+            f"{', twice' if seen.repeated else ''}: something else than the configuration moves the figures of this night."
+        )
     if study.stock == "capstone":
         found.append(
             "STOCK = CAPSTONE: stock has sendfile off and 768 connections as in the text;"

@@ -10,7 +10,7 @@ from autotune.experiment.events import Distilled, Event
 from autotune.measurement.calibration import AARecord
 from autotune.measurement.comparison import Excluded, compare
 from autotune.report.calibration_parts import calibration_paragraph
-from autotune.report.comparison_page import comparison_json, comparison_page
+from autotune.report.comparison_page import comparison_json, comparison_page, stamps
 from autotune.space.configuration import Configuration
 from night_example import WINNER, a_night, a_study
 
@@ -115,6 +115,15 @@ def test_what_did_not_count_is_counted_by_gate(plain: list[Event]) -> None:
         (6, "throttled", "environment"),
         (1, "nginx", "configuration"),
     ]
+
+
+def test_a_board_that_tells_stock_from_itself_is_stamped(plain: list[Event]) -> None:
+    comparison = compare(STUDY, plain)
+    assert comparison.calibration is not None
+    assert stamps(STUDY, comparison) == ()
+    biased = replace(comparison.calibration, verdict="biased", ratio=1.04, low=1.02, high=1.06, repeated=True)
+    (stamp,) = stamps(STUDY, replace(comparison, calibration=biased))
+    assert "stock against itself came out at 1.040x [1.020, 1.060], twice" in stamp
 
 
 def test_noise_that_wanders_is_said(plain: list[Event]) -> None:
