@@ -65,6 +65,7 @@
     finalist_pairs = 2                       # in so many pairs against stock
     distillation_pairs = 12                  # pairs of the winner against itself pared down; 0: it is shipped as it was found
     finals_rounds = 24                       # rounds of stock, hand-tuned, automatic: a multiple of 3, at least 12
+    looks = false                            # true: the finals end at a quarter, half or three of them once all is decided
     series_rounds = 6                        # rounds of the hand-tuned steps
     hours = 8                                # when `--until` and `--hours` say nothing
     lease = "60s"                            # how long the board waits for a silent controller before it restores itself
@@ -221,7 +222,7 @@ def _budget(table: Table) -> Budget:
     usual = Budget()
     table.only(
         "calibration_pairs", "candidates", "reference_every", "repeats", "finalists", "finalist_pairs",
-        "distillation_pairs", "finals_rounds", "series_rounds", "hours", "lease",
+        "distillation_pairs", "finals_rounds", "looks", "series_rounds", "hours", "lease",
     )  # fmt: skip
     finals_rounds = table.whole("finals_rounds", 12, 300, default=usual.finals_rounds)
     if finals_rounds % 3:
@@ -236,6 +237,7 @@ def _budget(table: Table) -> Budget:
         finalist_pairs=table.whole("finalist_pairs", 1, 50, default=usual.finalist_pairs),
         distillation_pairs=table.whole("distillation_pairs", 0, 200, default=usual.distillation_pairs),
         finals_rounds=finals_rounds,
+        looks=table.flag("looks", default=usual.looks),
         series_rounds=table.whole("series_rounds", 0, 100, default=usual.series_rounds),
         hours=table.number("hours", 0.05, 168, default=8) if table.has("hours") else None,
         # The canary waits 5 s for an answer, and the agent hears nothing meanwhile.

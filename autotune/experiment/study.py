@@ -207,6 +207,7 @@ class Budget(Record):
     """How many samples each stage gets. What is None is planned backwards from the deadline.
 
     Pairs are two samples, rounds are one sample per arm. `finals_rounds` is a multiple of 3.
+    `looks`: the finals end early when every comparison is decided at one of four looks, fixed beforehand.
     `repeats`: how many samples the search may give one promising trial in all; 1: one sample each and no more.
     `lease_s`: how long the board waits for a silent controller before it restores itself.
     """
@@ -219,6 +220,7 @@ class Budget(Record):
     finalist_pairs: Annotated[int, Field(ge=1, le=50)] = 4
     distillation_pairs: Annotated[int, Field(ge=0, le=200)] = 12
     finals_rounds: Annotated[int, Field(ge=12, le=300, multiple_of=3)] = 24
+    looks: bool = False
     series_rounds: Annotated[int, Field(ge=0, le=100)] = 6
     hours: float | None = None
     lease_s: float = 60.0

@@ -16,7 +16,6 @@ from autotune.experiment.events import (
     Event,
     Failure,
     Measurement,
-    Sample,
     Stage,
 )
 from autotune.experiment.study import Study
@@ -32,17 +31,15 @@ from autotune.measurement.by_workload import (
 )
 from autotune.measurement.calibration import Calibration, calibration_of
 from autotune.measurement.doubts import comparison_doubts
+from autotune.measurement.finals import PAIRS, FinalRounds, final_rounds, judged_pairs, rounds_done
 from autotune.measurement.intervals import Interval, trimmed_interval
 from autotune.measurement.limits import LimitResult, limit_results
 from autotune.measurement.logbook import Logbook, log_rate, read_log
 from autotune.measurement.planning import smallest_visible_difference
 from autotune.measurement.scores import UNSTABLE_FROM, UNSTABLE_TIMES
 from autotune.measurement.stages import chain, final_arms
-from autotune.measurement.verdicts import Verdict, judge
+from autotune.measurement.verdicts import Verdict
 from autotune.space.configuration import Configuration
-
-PAIRS = (("automatic", "hand-tuned"), ("automatic", "stock"), ("hand-tuned", "stock"))
-"""Fixed before any night, in the order in which they are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,12 +173,12 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
             ),
         )
     seen = calibration_of(book, asked)
-    finals = _final_samples(book, asked)
+    finals = final_rounds(book, asked)
     arms = tuple(
         _arm(study, book, asked, who, configuration, finals, seen)
         for who, configuration in _arms(book, asked)
     )
-    pairs = _pairs(finals, arms, seen)
+    pairs = _pairs(study, finals, rounds_done(study, book, asked) if finals else 0, seen)
     names = [arm.name for arm in arms]
     ended = book.ended.get(asked)
     workloads = workload_comparisons(study, finals, names, PAIRS)
@@ -218,22 +215,13 @@ def _arms(book: Logbook, night: int) -> list[tuple[str, Configuration]]:
     return [(one.arm.text, one.configuration) for one in final_arms(book, night)]
 
 
-def _final_samples(book: Logbook, night: int) -> dict[int, dict[str, Sample]]:
-    """The finals' good samples: by round, then by arm."""
-    rounds: dict[int, dict[str, Sample]] = {}
-    for place, slot in book.slots.items():
-        if place[0] == night and place[1] is Stage.FINALS and slot.sample is not None:
-            rounds.setdefault(place[2], {})[slot.sample.arm.text] = slot.sample
-    return dict(sorted(rounds.items()))
-
-
 def _arm(
     study: Study,
     book: Logbook,
     night: int,
     name: str,
     configuration: Configuration,
-    finals: dict[int, dict[str, Sample]],
+    finals: FinalRounds,
     seen: Calibration | None,
 ) -> ArmSummary:
     samples = [round_[name] for round_ in finals.values() if name in round_]
@@ -279,25 +267,17 @@ def _per_server_cpu_s(run: Measurement) -> float:
     return run.requests_per_server_cpu_s
 
 
-def _pairs(
-    finals: dict[int, dict[str, Sample]], arms: tuple[ArmSummary, ...], seen: Calibration | None
-) -> tuple[PairVerdict, ...]:
-    by_name = {arm.name: arm for arm in arms}
-    named = [(a, b) for a, b in PAIRS if a in by_name and b in by_name]
-    differences = [
-        [log_rate(one[a]) - log_rate(one[b]) for one in finals.values() if a in one and b in one]
-        for a, b in named
-    ]
-    same = [by_name[a].effective == by_name[b].effective for a, b in named]
+def _pairs(study: Study, finals: FinalRounds, done: int, seen: Calibration | None) -> tuple[PairVerdict, ...]:
     verdicts = []
-    for (a, b), values, judged in zip(named, differences, judge(differences, same=same), strict=True):
-        if len(values) < 2:
+    for one in judged_pairs(study, finals, done):
+        if len(one.differences) < 2:
             continue
-        sigma = seen.sigma_run if seen is not None else _run_sigma(values)
+        sigma = seen.sigma_run if seen is not None else _run_sigma(one.differences)
+        judged = one.judged
         verdicts.append(
             PairVerdict(
-                a=a,
-                b=b,
+                a=one.a,
+                b=one.b,
                 ratio=math.exp(judged.trimmed.center),
                 low=math.exp(judged.trimmed.low),
                 high=math.exp(judged.trimmed.high),
@@ -306,15 +286,13 @@ def _pairs(
                 level=judged.level,
                 sign_low=_ratio(judged.sign.low),
                 sign_high=_ratio(judged.sign.high),
-                smallest_visible_difference=smallest_visible_difference(sigma, max(len(values), 6)),
+                smallest_visible_difference=smallest_visible_difference(sigma, max(len(one.differences), 6)),
             )
         )
     return tuple(verdicts)
 
 
-def _limits(
-    study: Study, finals: dict[int, dict[str, Sample]], arms: tuple[ArmSummary, ...]
-) -> tuple[LimitResult, ...]:
+def _limits(study: Study, finals: FinalRounds, arms: tuple[ArmSummary, ...]) -> tuple[LimitResult, ...]:
     by_name = {arm.name: arm for arm in arms}
     return tuple(
         result

@@ -7,6 +7,7 @@ from collections import Counter
 from autotune.experiment.events import Doubt, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import NOISE_LIMIT, calibration_of
+from autotune.measurement.finals import rounds_asked
 from autotune.measurement.line import line_doubts
 from autotune.measurement.logbook import Logbook
 from autotune.measurement.planning import FEWEST_FINALS
@@ -22,7 +23,7 @@ def comparison_doubts(
     """Every doubt about this night's comparison, the ones that weigh most first. `unstable` names such arms."""
     return (
         *_how_it_was_asked(study),
-        *_how_far_it_came(book, night),
+        *_how_far_it_came(study, book, night),
         *line_doubts(study, book, night),
         *_noise(book, night),
         *(
@@ -69,7 +70,7 @@ def _how_it_was_asked(study: Study) -> list[Doubt]:
     return doubts
 
 
-def _how_far_it_came(book: Logbook, night: int) -> list[Doubt]:
+def _how_far_it_came(study: Study, book: Logbook, night: int) -> list[Doubt]:
     doubts = []
     ended = book.ended.get(night)
     again = "The same autotune run goes on where it stopped"
@@ -96,7 +97,7 @@ def _how_far_it_came(book: Logbook, night: int) -> list[Doubt]:
     arms = final_arms(book, night)
     per_round = Counter(place[2] for place, slot in places.items() if slot.sample is not None)
     whole = sum(count == len(arms) for count in per_round.values())
-    planned = book.plans[night].finals_rounds if night in book.plans else 0
+    planned = rounds_asked(study, book, night) if night in book.plans else 0
     if ended is not None and whole < planned:
         doubts.append(
             Doubt(

@@ -6,7 +6,7 @@ Everything here is on the natural-log scale: 0 is "no difference", exp(centre) i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,14 +76,19 @@ def sign_rank(n: int, *, alpha: float = 0.05) -> int:
 
 
 def holm(p_values: Sequence[float], *, alpha: float = 0.05) -> tuple[float, ...]:
-    """The level at which each hypothesis is judged so that all together err in at most `alpha` of cases.
+    """The level at which each hypothesis is judged so that all together err in at most `alpha` of cases."""
+    return stepwise(p_values, lambda left: alpha / left)
 
-    Holm's steps, inverted: an interval at its own level excludes 0 exactly when Holm's procedure rejects.
+
+def stepwise(p_values: Sequence[float], level_of: Callable[[int], float]) -> tuple[float, ...]:
+    """The level of each hypothesis where one of so many left is judged at `level_of(left)`, the surest one first.
+
+    Holm's steps, inverted: an interval at its own level excludes 0 exactly when the procedure rejects.
     """
-    levels = [alpha] * len(p_values)
+    levels = [0.0] * len(p_values)
     stopped = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda one: p_values[one])):
-        level = stopped or alpha / (len(p_values) - rank)
+        level = stopped or level_of(len(p_values) - rank)
         levels[index] = level
         if p_values[index] > level:
             stopped = level

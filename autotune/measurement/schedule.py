@@ -23,6 +23,7 @@ from autotune.experiment.events import Event, NightEnded, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import NOISE_LIMIT, calibration_of, first_stage_interval
 from autotune.measurement.distillation import has_parts, hopeless
+from autotune.measurement.finals import rounds_asked
 from autotune.measurement.logbook import Logbook, SlotState, read_log
 from autotune.measurement.rates import rates_for
 from autotune.measurement.search_stage import search_step
@@ -139,7 +140,7 @@ def _distillation_step(study: Study, book: Logbook) -> Measure | AskSubsets | As
 
 def _finals_step(study: Study, book: Logbook) -> Measure | None:
     return _first_open(
-        study, book, final_places(study, book, book.night, book.plans[book.night].finals_rounds)
+        study, book, final_places(study, book, book.night, rounds_asked(study, book, book.night))
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from autotune.experiment.events import Plan, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.candidates import repeats_taken, trials_begun, unmeasured
+from autotune.measurement.finals import rounds_asked
 from autotune.measurement.logbook import Logbook, effective_key
 from autotune.measurement.rates import has_rates
 from autotune.measurement.stages import chain, final_arms, references_for, repeats_for, stage_samples
@@ -58,7 +59,10 @@ def planned_samples(study: Study, book: Logbook, plan: Plan) -> dict[Stage, int]
     else:
         steps = [step for step in study.hand_tuned.steps if step.values]
         arms, links = 3 if steps else 2, len(steps) + 1
-    return stage_samples(plan, arms=arms, links=links, subsets=_subsets(study, book))
+    samples = stage_samples(plan, arms=arms, links=links, subsets=_subsets(study, book))
+    if study.budget.looks and book.of_stage(night, Stage.FINALS):
+        samples[Stage.FINALS] = min(samples[Stage.FINALS], arms * rounds_asked(study, book, night))
+    return samples
 
 
 def remaining_samples(study: Study, book: Logbook, plan: Plan) -> dict[Stage, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autotune.measurement.intervals import Interval, holm, sign_interval, trimmed_interval
+from autotune.measurement.intervals import Interval, holm, sign_interval, stepwise, trimmed_interval
 
 CLAIM_FROM = math.log(1.01)
 """A difference below 1 % is not claimed however sure it is, and within 1 % two arms are equivalent."""
@@ -48,19 +48,26 @@ def word(trimmed: Interval, sign: Interval) -> Verdict:
 
 
 def judge(
-    comparisons: Sequence[Sequence[float]], *, same: Sequence[bool] | None = None, alpha: float = 0.05
+    comparisons: Sequence[Sequence[float]],
+    *,
+    same: Sequence[bool] | None = None,
+    alpha: float = 0.05,
+    levels: Callable[[int], float] | None = None,
 ) -> tuple[Judged, ...]:
     """A verdict for each list of paired log ratios, all of them fixed beforehand.
 
     `same` marks pairs whose two arms are one configuration: they leave the Holm family and keep a plain interval.
+    `levels`: at which level one of so many hypotheses left is judged; None: Holm's.
     """
     same = same or [False] * len(comparisons)
     first = [trimmed_interval(one, alpha=alpha) for one in comparisons]
     family = [index for index, alike in enumerate(same) if not alike]
-    levels = dict(zip(family, holm([first[index].p for index in family], alpha=alpha), strict=True))
+    p_values = [first[index].p for index in family]
+    steps = holm(p_values, alpha=alpha) if levels is None else stepwise(p_values, levels)
+    level_of = dict(zip(family, steps, strict=True))
     judged = []
     for index, differences in enumerate(comparisons):
-        level = levels.get(index, alpha)
+        level = level_of.get(index, alpha)
         trimmed = trimmed_interval(differences, alpha=level)
         sign = sign_interval(differences, alpha=alpha)
         verdict = Verdict.SAME if same[index] else word(trimmed, sign)

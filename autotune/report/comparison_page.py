@@ -252,10 +252,15 @@ def _pairs_table(study: Study, comparison: Comparison) -> Table:
             if pair.n
         ),
         right=frozenset({"n", "change"}),
-        note="Intervals hold at 95 % for all pairs together (Holm); a claim needs 1 % and the sign test's agreement."
+        note=f"Intervals hold at 95 % for all pairs together ({_corrected(study)}); a claim needs 1 % and the sign test's"
+        " agreement."
         if comparison.pairs
         else "",
     )
+
+
+def _corrected(study: Study) -> str:
+    return "Holm; O'Brien-Fleming over four looks" if study.budget.looks else "Holm"
 
 
 def ratio_interval(one: PairVerdict | StepGain) -> str:
