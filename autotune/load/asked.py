@@ -109,6 +109,7 @@ _READINGS: Final[dict[GateName, _Reading]] = {
     "clock step": _clock_step,
     "duration off": _duration_off,
     "zero requests": lambda run: (float(run.report.requests) if run.report else None, 1.0),
+    "ports ran out": lambda run: (run.seen.after.get("free_ports"), float(run.order.connections)),
     "errors under load": lambda run: (
         float(run.report.errors.total - run.report.errors.status) if run.report else None,
         0.0,

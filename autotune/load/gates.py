@@ -45,6 +45,7 @@ GateName: TypeAlias = Literal[
     "clock step",
     "duration off",
     "zero requests",
+    "ports ran out",
     "errors under load",
     "unexpected status",
     "bytes per request off",
@@ -234,6 +235,19 @@ def _requests(report: Report, seen: LoadSeen, order: LoadOrder) -> Fault | None:
     return Fault(gate="zero requests", stage="gate", blame="configuration", detail=detail)
 
 
+def _ports_ran_out(report: Report, seen: LoadSeen, order: LoadOrder) -> Fault | None:
+    """Connections so short that closing ones hold every local port: wrk can't connect again, whatever the server does."""
+    free = seen.after.get("free_ports")
+    lost = report.errors.connect > 0 or seen.connections_held < order.connections
+    if not lost or free is None or free >= order.connections:
+        return None
+    detail = (
+        f"{free:.0f} local ports were free towards the server after the run, {order.connections} connections want one each: "
+        f"{report.errors.connect} could not be made again, {seen.connections_held} were held half-way"
+    )
+    return Fault(gate="ports ran out", stage="gate", blame="configuration", detail=detail)
+
+
 def _errors(report: Report, seen: LoadSeen, order: LoadOrder) -> Fault | None:
     del seen, order
     return errors_under_load(report.errors, report.requests, unexpected="status 400 or above")
@@ -262,7 +276,7 @@ def errors_under_load(errors: ErrorCounts, requests: int, *, unexpected: str) ->
 
 
 ReportGate: TypeAlias = Callable[[Report, LoadSeen, LoadOrder], Fault | None]
-REPORT_GATES: Final[tuple[ReportGate, ...]] = (_duration, _requests, _errors)
+REPORT_GATES: Final[tuple[ReportGate, ...]] = (_duration, _requests, _ports_ran_out, _errors)
 
 
 def wire_size(requests: int, bytes_: int, order: LoadOrder, answers: Sequence[Answer]) -> Fault | None:

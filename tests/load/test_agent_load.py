@@ -88,6 +88,28 @@ def test_a_server_that_often_closes_still_holds_its_load(served: Served, more: s
     assert judged.reason == ""
 
 
+def test_ports_that_have_run_out_are_seen_before_the_run(
+    served: Served, board_namespace: BoardNamespace
+) -> None:
+    """100 connections from 250 ports, some of which the warm-up holds still: fewer than three for each."""
+    narrow = board_namespace.run("sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=41000 41249")
+    assert narrow.returncode == 0, narrow.stderr
+    judged = served.measure("")
+    assert (judged.gate, judged.blame) == ("few free ports", "environment")
+    assert "at least 300 are needed" in judged.reason
+
+
+def test_ports_that_run_out_under_load_are_no_slow_server(
+    served: Served, board_namespace: BoardNamespace
+) -> None:
+    """Every tenth answer ends its connection; soon all 32 ports are held by such, and wrk gives its connections up."""
+    ports = ("net.ipv4.ip_local_port_range=41000 41031", "net.ipv4.tcp_tw_reuse=0")
+    assert board_namespace.run("sysctl", "-q", "-w", *ports).returncode == 0
+    few = WORKLOAD.model_copy(update={"warmup_s": 0, "connections": 10})
+    judged = served.measure("keepalive_requests 10;", few)
+    assert (judged.gate, judged.blame) == ("ports ran out", "configuration"), judged.reason
+
+
 def test_the_agent_refuses_a_load_that_wrk_would_quietly_shrink(served: Served) -> None:
     with pytest.raises(AutotuneError, match="100 connections can't be shared evenly by 8 threads"):
         served.measure("", WORKLOAD.model_copy(update={"threads": 8}))

@@ -129,6 +129,18 @@ LIES = {
     "refused connections make the rest look faster": Lie(
         seen_with(report_line(errors=errors(connect=3))), "errors under load", "configuration", ("3 connect",)
     ),
+    "closing connections hold every port, and wrk says so": Lie(
+        seen_with(report_line(errors=errors(connect=20)), after={"free_ports": 3.0}),
+        "ports ran out",
+        "configuration",
+        ("3 local ports", "20 could not"),
+    ),
+    "closing connections hold every port, and wrk says nothing": Lie(
+        seen_with(connections_held=52, after={"free_ports": 0.0}),
+        "ports ran out",
+        "configuration",
+        ("52 were held",),
+    ),
     "cut connections make the rest look faster": Lie(
         seen_with(report_line(errors=errors(read=50))),
         "errors under load",
@@ -198,6 +210,12 @@ LIES = {
     ),
     "another worker was added": Lie(
         seen_with(workers_after=(101, 102, 140)), "workers changed", "environment", ("1 of 3",)
+    ),
+    "someone reloads nginx under load: every connection is cut, every worker is another": Lie(
+        seen_with(report_line(errors=errors(read=100)), workers_after=(201, 202)),
+        "workers changed",
+        "environment",
+        ("2 of 2",),
     ),
     "the server was killed under load: not the errors' fault": Lie(
         seen_with(report_line(errors=errors(read=100)), workers_after=()), "workers died", "environment", ()

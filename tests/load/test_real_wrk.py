@@ -269,6 +269,14 @@ def test_a_server_killed_under_load_is_the_environments_fault(board: TestBoard, 
     assert (result.gate, result.blame) == ("workers changed", "environment")
 
 
+def test_a_reload_under_load_is_the_environments_fault(board: TestBoard, wire_bytes: int) -> None:
+    """Each connection is cut once it is idle, and wrk counts a read error for it: no fault of the configuration."""
+    old = board.workers()
+    result = judged(board.load("/1k.bin", during=lambda: os.kill(board.master, signal.SIGHUP)), wire_bytes)
+    assert (result.gate, result.blame) == ("workers changed", "environment")
+    assert not set(old) & set(board.workers())
+
+
 def test_a_killed_wrk_is_the_environments_fault(board: TestBoard, wire_bytes: int) -> None:
     def kill_wrk() -> None:
         tasks = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
