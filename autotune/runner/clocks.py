@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -46,6 +47,22 @@ class WallClock:
 
     def advance(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+class Pace:
+    """Says when something is due that need not be done more often than every so many seconds of the world's time."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._last_s = -math.inf
+
+    def is_due(self) -> bool:
+        """Whether it is; the time begins anew then."""
+        now_s = time.monotonic()
+        due = now_s - self._last_s >= self._every_s
+        if due:
+            self._last_s = now_s
+        return due
 
 
 def clock_for(study: Study, log: Sequence[Event]) -> Clock:

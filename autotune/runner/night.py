@@ -39,6 +39,7 @@ from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
 from autotune.runner.assembly import board_for
 from autotune.runner.beginning import require_candidates
+from autotune.runner.clocks import Pace
 from autotune.runner.night_board import Beginning, Hold, StockChanged
 from autotune.runner.nights import (
     NightResult,
@@ -68,6 +69,9 @@ PAUSES_S = (0.0, 0.0, 5.0, 30.0)
 # A server that restarts, a copy being made: not worth a night. Each try has the store's own patience besides.
 DATABASE_PATIENCE_S = 120.0
 _FIRST_OVERHEAD_S = 0.5
+# A synthetic night has dozens of samples a second: nobody looks more often than so.
+BEAT_EVERY_S = 1.0
+TELL_EVERY_S = 0.1
 
 
 def run_night(
@@ -132,6 +136,8 @@ class NightShift:
         self._clock = self._board.clock
         self._evening_doubts: tuple[Doubt, ...] = ()
         self._hold: Hold | None = None
+        self._beats = Pace(BEAT_EVERY_S)
+        self._tellings = Pace(TELL_EVERY_S)
 
     def run(self, *, new_night: bool) -> NightResult:
         begun = open_night(self._log)
@@ -164,7 +170,7 @@ class NightShift:
         if (
             self._deadline_s is None
             and begun.deadline is not None
-            and seconds_of(begun.deadline) > self._clock.now_s
+            and seconds_of(begun.deadline) > self._clock.now_s + self._sample_s()
         ):
             self._deadline_s = seconds_of(begun.deadline)
         if away_s != 0:  # a clock that stands while nobody measures: the board is as it was left
@@ -345,7 +351,8 @@ class NightShift:
             self._check_stops()
 
     def _measure(self, hold: Hold, order: Measure) -> None:
-        self._patiently(lambda: self._store.beat(self._study.name))
+        if self._beats.is_due():
+            self._patiently(lambda: self._store.beat(self._study.name))
         outcome = hold.measure(order)
         self._append(outcome.event, raw=outcome.raw)
 
@@ -367,7 +374,7 @@ class NightShift:
         self._log.append(event)
         if isinstance(event, Failure):
             self._say("warning", f"{event.arm.text}: {event.stage}: {event.reason}")
-        if isinstance(event, (Sample, Failure, Proposal)):
+        if isinstance(event, (Sample, Failure, Proposal)) and self._tellings.is_due():
             self._watch(self._progress())
 
     def _progress(self) -> Progress:
