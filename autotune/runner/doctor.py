@@ -16,6 +16,7 @@ from autotune.runner.own_live import doubts_of, live_answers
 from autotune.runner.preflight import Need, describe, needs
 from autotune.runner.session import kept_text, read_board, settings_of
 from autotune.space.setting import Setting
+from autotune.space.value import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,10 @@ class Examination:
 def examine(study: Study) -> Examination:
     """Looks at the study's board without taking its lock and without writing anything.
 
-    Raises BoardUnreachable when there is no agent to be had there.
+    Raises BoardUnreachable when there is no agent to be had there, BoardUnfit for a synthetic board that there isn't.
     """
+    if study.is_synthetic:
+        return _examine_synthetic(study)
     with connect(study.board) as connection:
         status = connection.status()
         discovery = read_board(connection, study)
@@ -55,13 +58,27 @@ def examine(study: Study) -> Examination:
     left_out = left_out_of(study, discovery.choices, discovery.missing)
     return Examination(
         board=board,
-        parameters=tuple(_state(setting, discovery, left_out) for setting in settings_of(study)),
+        parameters=tuple(_state(setting, discovery.stock, left_out) for setting in settings_of(study)),
         needs=found,
     )
 
 
-def _state(setting: Setting, discovery: Discovery, left_out: Mapping[str, str]) -> ParameterState:
-    stock = discovery.stock.get(setting.id)
+def _examine_synthetic(study: Study) -> Examination:
+    """What a board made of numbers offers; it needs nothing of this machine."""
+    from autotune.runner.synthetic_night import offer_of
+    from autotune.synthetic.boards import synthetic_board
+
+    offer = offer_of(synthetic_board(study.board), study)
+    left_out = left_out_of(study, offer.choices, offer.missing)
+    return Examination(
+        board=tuple(offer.board.items()),
+        parameters=tuple(_state(setting, offer.stock, left_out) for setting in settings_of(study)),
+        needs=(Need(what="a board", ok=True, detail=f"{study.board} needs nothing of this machine"),),
+    )
+
+
+def _state(setting: Setting, stocks: Mapping[str, Value], left_out: Mapping[str, str]) -> ParameterState:
+    stock = stocks.get(setting.id)
     return ParameterState(
         id=setting.id,
         available=setting.id not in left_out,

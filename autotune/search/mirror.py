@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from autotune.errors import StorageError
 from autotune.experiment.events import Event, NightBegun, NightEnded
 from autotune.experiment.study import Study
+from autotune.experiment.synthetic_boards import LABEL
 from autotune.measurement.scores import trial_scores
 from autotune.search.encoding import Encoding, encoding_of, nights
 from autotune.search.memory import Told, frozen, quiet, told, worst_of
@@ -76,6 +77,8 @@ def _study(study: Study, storage: optuna.storages.RDBStorage) -> optuna.study.St
         return mirror
     mirror = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
     mirror.set_user_attr(_OURS, study.fingerprint)
+    if study.is_synthetic:
+        mirror.set_user_attr("synthetic", LABEL)
     mirror.set_metric_names(["ln of the ratio to stock"])
     return mirror
 
