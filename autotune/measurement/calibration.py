@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from autotune.experiment.events import Event, Plan, Stage
@@ -69,6 +70,7 @@ def calibration(log: Sequence[Event], night: int) -> Calibration | None:
     return calibration_of(read_log(log), night)
 
 
+@lru_cache(maxsize=8)  # by the book itself, which nobody changes
 def calibration_of(book: Logbook, night: int) -> Calibration | None:
     """`calibration` of a log that is folded already."""
     plan = book.plans.get(night)
@@ -112,7 +114,7 @@ def _rounds_that_answer(plan: Plan) -> int:
 def pair_differences(book: Logbook, night: int) -> dict[int, float]:
     """ln(A/B) of each complete pair, by block. A and B take turns at going first."""
     found = {}
-    blocks = {place[2] for place in book.slots if place[0] == night and place[1] is Stage.CALIBRATION}
+    blocks = {place[2] for place in book.stages.get((night, Stage.CALIBRATION), {})}
     for block in sorted(blocks):
         pair = book.pair(night, Stage.CALIBRATION, block)
         if pair is not None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+
 from autotune.experiment.events import Proposal, Stage
 from autotune.measurement.logbook import Logbook
 
@@ -27,13 +31,11 @@ def trials_begun(book: Logbook) -> int:
     return len(mine | set(samples_taken(book)) - _known_before(book))
 
 
-def samples_taken(book: Logbook) -> dict[int, int]:
+@lru_cache(maxsize=2)  # by the book itself, which nobody changes
+def samples_taken(book: Logbook) -> Mapping[int, int]:
     """How many places of tonight's search each trial has had, whatever came of them."""
-    taken: dict[int, int] = {}
-    for slot in book.of_stage(book.night, Stage.SEARCH):
-        if slot.last.arm.kind == "trial":
-            taken[slot.last.arm.number] = taken.get(slot.last.arm.number, 0) + 1
-    return taken
+    slots = book.stages.get((book.night, Stage.SEARCH), {}).values()
+    return Counter(slot.trial for slot in slots if slot.trial > 0)
 
 
 def repeats_taken(book: Logbook) -> int:
@@ -45,9 +47,9 @@ def repeats_taken(book: Logbook) -> int:
 def _known_before(book: Logbook) -> set[int]:
     """Trials that an earlier night has measured, or given up."""
     return {
-        slot.last.arm.number
+        slot.trial
         for (night, stage), slots in book.stages.items()
         if night != book.night and stage is Stage.SEARCH
         for slot in slots.values()
-        if slot.last.arm.kind == "trial" and slot.closed
+        if slot.trial > 0 and slot.closed
     }

@@ -13,8 +13,16 @@ import numpy as np
 
 from autotune.experiment.events import Stage
 from autotune.measurement.calibration import Calibration
-from autotune.measurement.logbook import Logbook, Slot, SlotState
-from autotune.measurement.references import Flags, Floats, Whole, search_samples, steps_of, stretches
+from autotune.measurement.logbook import Logbook, SlotState
+from autotune.measurement.references import (
+    Flags,
+    Floats,
+    SearchSeries,
+    Whole,
+    search_series,
+    steps_of,
+    stretches,
+)
 
 _NEIGHBOURS = 2
 _CORRELATED = 1.5
@@ -50,25 +58,25 @@ def search_ratios(book: Logbook, night: int, noise: Calibration | float) -> Sear
 
     `noise`: what the A/A stage says of one run, or what is assumed where there was none.
     """
-    slots = search_samples(book, night)
+    series = search_series(book, night)
     steps = steps_of(book, night)
-    is_stock = np.array([slot.last.arm.kind == "stock" for slot in slots], dtype=np.bool_)
-    trials = [slot for slot in slots if slot.last.arm.kind == "trial"]
+    is_stock = series.trial == 0
+    number, rates = series.trial[~is_stock], series.log_rate[~is_stock]
     own = np.empty(0)
     if is_stock.any():
-        scored = _scored(book, night, slots, is_stock, [step.after for step in steps])
+        scored = _scored(series, stretches(book, night, [step.after for step in steps]), is_stock)
         mine = _Scored(scored.ratio[~is_stock], scored.variance[~is_stock], scored.both[~is_stock])
         usable = is_stock & scored.both
         own = scored.ratio[usable] ** 2 / scored.variance[usable]
     else:
-        mine = _against_calibration(book, night, trials)
-        trials = trials[: len(mine.ratio)]
-    suspects = {key for step in steps for key in step.suspects}
+        mine = _against_calibration(book, night, rates)
+        number = number[: len(mine.ratio)]
+    suspects = [key.block for step in steps for key in step.suspects]
     return SearchRatios(
-        number=np.array([slot.last.arm.number for slot in trials], dtype=np.int64),
+        number=number,
         ratio=mine.ratio,
         variance=mine.variance,
-        suspect=np.array([bool(suspects) and slot.last.key in suspects for slot in trials], dtype=np.bool_),
+        suspect=np.isin(series.block[~is_stock][: len(number)], suspects),
         noise=noise if isinstance(noise, float) else _noise(noise, own),
     )
 
@@ -85,18 +93,16 @@ def _noise(seen: Calibration, own: Floats) -> float:
     return math.sqrt((known * seen.sigma_run**2 + more * float(own.mean())) / (known + more))
 
 
-def _scored(book: Logbook, night: int, slots: list[Slot], is_stock: Flags, breaks: list[int]) -> _Scored:
+def _scored(series: SearchSeries, stretch: Whole, is_stock: Flags) -> _Scored:
     """Every sample, stock's own included, against the stock samples around it (never itself)."""
-    stretch = stretches(book, night, slots, breaks)
-    at_s = np.array([slot.at_s for slot in slots])
-    at_s -= at_s[0]
-    rates = np.array([slot.log_rate for slot in slots])
+    at_s = series.at_s - series.at_s[0]
+    rates = series.log_rate
     stocks = np.flatnonzero(is_stock)
     first = np.searchsorted(stretch[stocks], stretch, side="left")
     last = np.searchsorted(stretch[stocks], stretch, side="right")
     alone = (last - first) <= is_stock  # a stretch without a stock sample of its own takes what there is
     first, last = np.where(alone, 0, first), np.where(alone, len(stocks), last)
-    before = np.searchsorted(stocks, np.arange(len(slots)), side="left")
+    before = np.searchsorted(stocks, np.arange(len(rates)), side="left")
     after = before + is_stock
     left_n = np.minimum(before - first, _NEIGHBOURS).clip(0)
     right_n = np.minimum(last - after, _NEIGHBOURS).clip(0)
@@ -117,11 +123,11 @@ def _scored(book: Logbook, night: int, slots: list[Slot], is_stock: Flags, break
     return _Scored(rates - level, 1 + variance, both)
 
 
-def _against_calibration(book: Logbook, night: int, trials: list[Slot]) -> _Scored:
+def _against_calibration(book: Logbook, night: int, rates: Floats) -> _Scored:
     """Before the search has a stock sample: against the last ones of the A/A stage."""
     stock = [slot for slot in book.of_stage(night, Stage.CALIBRATION) if slot.state is SlotState.DONE]
     last = [slot.log_rate for slot in stock[-_NEIGHBOURS:]]
     if not last:
         return _Scored(np.empty(0), np.empty(0), np.empty(0, dtype=np.bool_))
-    ratio = np.array([slot.log_rate for slot in trials]) - math.fsum(last) / len(last)
-    return _Scored(ratio, np.full(len(trials), 1 + 1 / len(last)), np.zeros(len(trials), dtype=np.bool_))
+    ratio = rates - math.fsum(last) / len(last)
+    return _Scored(ratio, np.full(len(ratio), 1 + 1 / len(last)), np.zeros(len(ratio), dtype=np.bool_))

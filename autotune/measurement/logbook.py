@@ -77,9 +77,17 @@ class Slot:
     proven: bool = False
     """Whether its trial had already given a sample elsewhere when this place was first tried."""
     state: SlotState = field(init=False)
+    log_rate: float = field(init=False)
+    """ln(requests/s) of the sample that counts, or nan."""
+    trial: int = field(init=False)
+    """The trial's number; 0 for stock, -1 for any other arm."""
 
     def __post_init__(self) -> None:
+        arm = self.last.arm
+        numbers = {"trial": arm.number, "stock": 0}
         object.__setattr__(self, "state", self._state())
+        object.__setattr__(self, "log_rate", log_rate(self.sample) if self.sample is not None else math.nan)
+        object.__setattr__(self, "trial", numbers.get(arm.kind, -1))
 
     @property
     def sample(self) -> Sample | None:
@@ -94,11 +102,6 @@ class Slot:
     @property
     def closed(self) -> bool:
         return self.state is not SlotState.OPEN
-
-    @property
-    def log_rate(self) -> float:
-        """ln(requests/s) of the sample that counts, or nan."""
-        return log_rate(self.sample) if self.sample is not None else math.nan
 
     def _state(self) -> SlotState:
         if self.sample is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -61,14 +62,15 @@ def reference_steps(log: Sequence[Event], night: int) -> tuple[ReferenceStep, ..
     return steps_of(read_log(log), night)
 
 
+@lru_cache(maxsize=4)  # by the book itself, which nobody changes
 def steps_of(book: Logbook, night: int) -> tuple[ReferenceStep, ...]:
     """`reference_steps` of a log that is folded already."""
-    slots = search_samples(book, night)
-    places = [index for index, slot in enumerate(slots) if slot.last.arm.kind == "stock"]
+    series = search_series(book, night)
+    slots, places = series.slots, np.flatnonzero(series.trial == 0)
     seen = calibration_of(book, night) if len(places) >= BEFORE + RECENT else None
     if seen is None or seen.sigma_run == 0:
         return ()
-    levels = np.array([slots[index].log_rate for index in places])
+    levels = series.log_rate[places]
     new = np.median(sliding_window_view(levels, RECENT)[BEFORE:], axis=1)
     old = np.median(sliding_window_view(levels, BEFORE)[: len(new)], axis=1)
     steps: list[ReferenceStep] = []
@@ -85,7 +87,7 @@ def steps_of(book: Logbook, night: int) -> tuple[ReferenceStep, ...]:
                     at=slots[places[at]].last.at,
                     after=slots[places[at - 1]].order,
                     change=float(new[hit] - old[hit]),
-                    suspects=tuple(slot.last.key for slot in around if slot.last.arm.kind == "trial"),
+                    suspects=tuple(slot.last.key for slot in around if slot.trial > 0),
                 )
             )
         previous = first
@@ -109,22 +111,46 @@ def _split(levels: Floats, first: int) -> int | None:
     return first - BEFORE + best if misfit(best) < line else None
 
 
-def search_samples(book: Logbook, night: int) -> list[Slot]:
-    """The places of a night's search that have a sample which counts, in the order of the log."""
-    return [slot for slot in book.of_stage(night, Stage.SEARCH) if slot.state is SlotState.DONE]
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchSeries:
+    """The places of a night's search that have a sample which counts, in the order of the log, and what they say.
+
+    `trial` 0: stock.
+    """
+
+    slots: tuple[Slot, ...]
+    at_s: Floats
+    order: Whole
+    log_rate: Floats
+    trial: Whole
+    block: Whole
 
 
-def stretches(book: Logbook, night: int, slots: Sequence[Slot], breaks: Sequence[int] = ()) -> Whole:
-    """By slot, the running number of the stretch without a gap that it belongs to; `breaks`: log places that end one, too.
+@lru_cache(maxsize=4)  # by the book itself, which nobody changes
+def search_series(book: Logbook, night: int) -> SearchSeries:
+    """The search's samples as one series."""
+    slots = [slot for slot in book.of_stage(night, Stage.SEARCH) if slot.state is SlotState.DONE]
+    return SearchSeries(
+        slots=tuple(slots),
+        at_s=np.array([slot.at_s for slot in slots], dtype=float),
+        order=np.array([slot.order for slot in slots], dtype=np.int64),
+        log_rate=np.array([slot.log_rate for slot in slots], dtype=float),
+        trial=np.array([slot.trial for slot in slots], dtype=np.int64),
+        block=np.array([slot.last.key.block for slot in slots], dtype=np.int64),
+    )
+
+
+def stretches(book: Logbook, night: int, breaks: Sequence[int] = ()) -> Whole:
+    """By sample of the search, the running number of the stretch without a gap that it belongs to; `breaks`: log places that end one, too.
 
     After a gap the board may stand at another level (it has cooled down), so nothing is compared across one.
     """
     plan = book.plans.get(night)
     limit_s = GAP_S + (plan.sample_s if plan is not None else 0.0)
-    at_s = np.array([slot.at_s for slot in slots])
-    order = np.array([slot.order for slot in slots])
+    series = search_series(book, night)
+    at_s = series.at_s
     gaps = [place for place, gap in book.gaps if gap.night == night]
-    crossed = np.searchsorted(np.sort(np.array([*gaps, *breaks], dtype=np.int64)), order)
+    crossed = np.searchsorted(np.sort(np.array([*gaps, *breaks], dtype=np.int64)), series.order)
     begins = (np.diff(crossed, prepend=crossed[:1]) > 0) | (np.diff(at_s, prepend=at_s[:1]) > limit_s)
     return np.cumsum(begins, dtype=np.int64)
 
@@ -156,13 +182,12 @@ def spacing_of(book: Logbook, night: int) -> int:
 
 def _search_differences(book: Logbook, night: int) -> tuple[Floats, Whole]:
     """Squared differences of neighbouring stock samples of the search, and how many samples apart they were taken."""
-    slots = search_samples(book, night)
-    places = np.array([index for index, slot in enumerate(slots) if slot.last.arm.kind == "stock"], dtype=int)
-    places = places[-LATEST_DIFFERENCES - 1 :]
+    series = search_series(book, night)
+    places = np.flatnonzero(series.trial == 0)[-LATEST_DIFFERENCES - 1 :]
     if len(places) < 2:
         return np.empty(0), np.empty(0, dtype=np.int64)
-    levels = np.array([slots[index].log_rate for index in places])
-    together = np.diff(stretches(book, night, slots)[places]) == 0
+    levels = series.log_rate[places]
+    together = np.diff(stretches(book, night)[places]) == 0
     return (np.diff(levels) ** 2)[together], np.diff(places)[together]
 
 

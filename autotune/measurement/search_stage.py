@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from autotune.experiment.bench import AskSampler, Finished, Measure
 from autotune.experiment.events import Arm, Stage
 from autotune.measurement.candidates import GAP_S, trials_begun, unmeasured
-from autotune.measurement.logbook import STOCK, Logbook, Slot, SlotState, seconds_of
+from autotune.measurement.logbook import STOCK, Logbook, Slot, SlotState
 from autotune.measurement.racing import next_repeat, next_retake
 from autotune.measurement.references import spacing_of
 from autotune.space.configuration import Configuration
@@ -92,13 +92,13 @@ def _walk(book: Logbook, slots: list[Slot]) -> _Walk:
         while passed < len(gaps) and gaps[passed] < slot.order:
             walk.reference_due = True
             passed += 1
-        reference = slot.last.arm.kind == "stock"
+        reference = slot.trial == 0
         match slot.state:
             case SlotState.OPEN:
                 if not (slot.last.arm.kind == "trial" and book.is_barred(slot.last.configuration)):
                     walk.open = walk.open or slot
             case SlotState.DONE:
-                now_s = seconds_of(slot.last.at)
+                now_s = slot.at_s
                 paused = last_s is not None and now_s - last_s > limit_s
                 last_s = now_s
                 walk.failed_in_a_row = 0
