@@ -316,7 +316,7 @@ class Distilled(Record):
     """What will be shipped, called automatic from here on: the winner pared down, or the winner itself.
 
     `subset`: its place in the night's Subsets, None for the winner itself. `loss`: natural log of winner over it in the fresh
-    pairs, with its interval; it may lose at most `margin` (None: not measured).
+    pairs, with its 80 % interval (so it is above `high` in 1 case of 10); it may lose at most `margin` (None: not measured).
     """
 
     kind: Literal["distilled"] = "distilled"

@@ -11,7 +11,6 @@ import numpy as np
 
 from autotune.experiment.events import (
     AppliedStep,
-    Distilled,
     Doubt,
     Event,
     Failure,
@@ -33,7 +32,7 @@ from autotune.measurement.calibration import Calibration, calibration_of
 from autotune.measurement.doubts import comparison_doubts
 from autotune.measurement.finals import PAIRS, FinalRounds, final_rounds, judged_pairs, rounds_done
 from autotune.measurement.intervals import Interval, trimmed_interval
-from autotune.measurement.limits import LimitResult, limit_results
+from autotune.measurement.limits import LimitResult, limit_doubts, limit_results
 from autotune.measurement.logbook import Logbook, log_rate, read_log
 from autotune.measurement.planning import smallest_visible_difference
 from autotune.measurement.scores import UNSTABLE_FROM, UNSTABLE_TIMES
@@ -137,8 +136,6 @@ class Comparison:
     goals: tuple[GoalResult, ...] = ()
     limits: tuple[LimitResult, ...] = ()
     """Of automatic, then of hand-tuned, in the finals."""
-    distilled: Distilled | None = None
-    """How the winner was pared down to automatic; None: it was not, and automatic is the winner as it was found."""
     purpose: Literal["tune", "baseline"] = "tune"
     all_steps: StepGain | None = None
     """The last of the steps against stock, in the series alone; `number` 0. None: no step changes anything here."""
@@ -182,6 +179,7 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
     names = [arm.name for arm in arms]
     ended = book.ended.get(asked)
     workloads = workload_comparisons(study, finals, names, PAIRS)
+    limits = _limits(study, finals, arms)
     return Comparison(
         study=study.name,
         night=asked,
@@ -192,13 +190,13 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         calibration=seen,
         excluded=_excluded(book, asked),
         doubts=(
+            *limit_doubts(study, book, asked, limits),
             *tail_doubts(workloads),
             *comparison_doubts(study, book, asked, unstable=tuple(arm.name for arm in arms if arm.unstable)),
         ),
         workloads=workloads,
         goals=goal_results(study, finals, names) if finals else (),
-        limits=_limits(study, finals, arms),
-        distilled=book.distilled.get(asked),
+        limits=limits,
         all_steps=_all_steps(book, asked),
         purpose=book.begun[asked].purpose,
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autotune.experiment.events import FixedRate, Measurement, Sample, Stage
+from autotune.experiment.events import Doubt, FixedRate, Measurement, Sample, Stage
 from autotune.experiment.study import Limit, Study
 from autotune.measurement.bounds import (
     Held,
@@ -82,6 +82,40 @@ def violators(study: Study, book: Logbook, night: int) -> dict[int, tuple[LimitR
         if violated := tuple(one for one in results if one.verdict == "violated"):
             found[number] = violated
     return found
+
+
+def limit_doubts(
+    study: Study, book: Logbook, night: int, results: Sequence[LimitResult]
+) -> tuple[Doubt, ...]:
+    """What limits leave to be said beside those that automatic violates: who could not win, and what isn't shown.
+
+    `results`: of the finals' arms.
+    """
+    doubts = []
+    lost = violators(study, book, night)
+    if lost:
+        which = dict.fromkeys(one.limit.metric for several in lost.values() for one in several)
+        doubts.append(
+            Doubt(
+                code="limits decided",
+                text=f"{len(lost)} of the night's finalists violated a limit ({', '.join(which)}) and could not win",
+                next="The limits table says how automatic keeps them",
+            )
+        )
+    open_ = dict.fromkeys(
+        f"{one.limit.metric} ({one.workload})"
+        for one in results
+        if one.arm == "automatic" and one.verdict == "not shown"
+    )
+    if open_:
+        doubts.append(
+            Doubt(
+                code="limit not shown",
+                text="whether automatic keeps these limits is not shown: " + ", ".join(open_),
+                next="More rounds of finals narrow it down",
+            )
+        )
+    return tuple(doubts)
 
 
 def subset_violators(study: Study, book: Logbook, night: int) -> frozenset[int]:

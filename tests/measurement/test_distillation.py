@@ -9,12 +9,14 @@ from collections.abc import Callable
 import pytest
 from number_bench import (
     BACKLOG,
+    BOTH_ON,
     NOPUSH,
     SENDFILE,
     SENDFILE_ON,
     STOCK,
     FakeClock,
     NumberBench,
+    drive,
     night_begun,
     number_study,
     truth,
@@ -40,6 +42,7 @@ from autotune.measurement.distillation import LEVEL, distil
 from autotune.measurement.intervals import trimmed_interval
 from autotune.measurement.logbook import read_log
 from autotune.measurement.stages import final_arms
+from autotune.measurement.verdicts import Verdict
 from autotune.space.configuration import Configuration
 
 ALL_THREE = Configuration.of({SENDFILE.id: True, NOPUSH.id: True, BACKLOG.id: 8192})
@@ -186,11 +189,41 @@ def test_a_winner_that_fails_when_measured_again_gives_its_place_to_the_next() -
     assert "failed" in found.reason
 
 
+def test_what_is_pared_down_to_the_hand_tuned_values_is_the_same_configuration() -> None:
+    log = a_night(ratio=lambda c: 1.25 if {**STOCK, **c.mapping}[NOPUSH.id] and only_sendfile(c) > 1 else 1.0)
+    found = distilled_in(log)
+    assert found is not None
+    assert found.configuration == BOTH_ON  # the backlog is left out, and that is what the expert has
+    pairs = {(one.a, one.b): one for one in compare(a_study(), log).pairs}
+    assert pairs["automatic", "hand-tuned"].verdict is Verdict.SAME
+    assert pairs["automatic", "hand-tuned"].n == 12  # measured all the same: a live A/A
+    assert pairs["automatic", "hand-tuned"].level == 0.05
+    assert {pairs["automatic", "stock"].level, pairs["hand-tuned", "stock"].level} == {0.025, 0.05}
+
+
+def test_what_is_pared_down_to_nothing_is_stock() -> None:
+    log = a_pared_night(lambda arm: 0.0, sigma=0.01, subsets=(Configuration(), SENDFILE_ON))
+    found = distil(number_study(), log, AskDistilled(night=1), "now")
+    assert found.configuration == Configuration()
+    log = [*log, found]
+    study, bench = a_study(), NumberBench(FakeClock(now_s=9_999), sigma=0.005, ratio=lambda _: 1.0)
+    for _ in drive(study, bench, log):
+        pass
+    same = compare(study, log).pair("automatic", "stock")
+    assert same is not None
+    assert same.verdict is Verdict.SAME
+
+
 # --- the rule, in numbers
 
 
 def a_pared_night(
-    gain: Callable[[Arm], float], *, sigma: float, seed: int = 0, pairs: int = 12
+    gain: Callable[[Arm], float],
+    *,
+    sigma: float,
+    seed: int = 0,
+    pairs: int = 12,
+    subsets: tuple[Configuration, Configuration] = SUBSETS,
 ) -> list[Event]:
     """A night up to its last pair of distillation: ln of an arm over stock is `gain`, and the noise sigma."""
     study = number_study()
@@ -210,7 +243,7 @@ def a_pared_night(
     )
     proposal = Proposal(night=1, number=2, at=bench.clock.at, origin="sampler", configuration=ALL_THREE)
     ranking = Ranking(night=1, at=bench.clock.at, purpose="winner", trials=(2,), scores=(0.2,))
-    subsets = Subsets(night=1, at=bench.clock.at, trial=2, configurations=SUBSETS)
+    nominated = Subsets(night=1, at=bench.clock.at, trial=2, configurations=subsets)
     stock, winner = Arm(kind="stock"), Arm(kind="trial", number=2)
 
     def pair(stage: Stage, block: int, first: Arm, second: Arm) -> list[Event]:
@@ -219,7 +252,7 @@ def a_pared_night(
             configuration = (
                 ALL_THREE
                 if arm == winner
-                else SUBSETS[arm.number]
+                else subsets[arm.number]
                 if arm.kind == "subset"
                 else Configuration()
             )
@@ -236,7 +269,7 @@ def a_pared_night(
         log += pair(Stage.CALIBRATION, block, stock, stock)
     for block in range(4):
         log += pair(Stage.FINALISTS, block, winner, stock)
-    log += [ranking, subsets]
+    log += [ranking, nominated]
     for block in range(2 * pairs):
         log += pair(Stage.DISTILLATION, block, Arm(kind="subset", number=block % 2), winner)
     assert study.seed == 1

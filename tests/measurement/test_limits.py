@@ -119,6 +119,19 @@ def test_errors_are_counted_in_both_runs_and_one_too_many_violates() -> None:
     assert verdicts(compare(limited(none), night(limited())), "automatic") == ["kept"]
 
 
+def _doubts(comparison: Comparison) -> dict[str, str]:
+    return {one.code: one.text for one in comparison.doubts}
+
+
+def test_what_limits_decided_and_left_open_is_a_doubt() -> None:
+    study = limited(P99)
+    told = _doubts(compare(study, night(study)))
+    assert "latency_p99_s" in told["limits decided"]
+    assert "limit not shown" in _doubts(compare(study, night(study, tail=1.0)))
+    easy = limited(P99.model_copy(update={"value": 3.0}))
+    assert not [code for code in _doubts(compare(easy, night(easy))) if "limit" in code]
+
+
 def test_a_limit_without_figures_is_not_shown() -> None:
     power = Limit(metric="power_w", bound="at most", value=9.0)
     (result,) = (
