@@ -47,9 +47,7 @@ class LiveHold:
         self._held = held
         self._clock = clock
         self._bench: LiveBench | None = None
-        self._cooling = CoolDown(
-            held.study.fitness, lambda: held.connection.counters().levels, lambda: clock.now_s
-        )
+        self._cooling = CoolDown(held.study.fitness, lambda: held.connection.counters().levels)
 
     @property
     def undone(self) -> tuple[str, ...]:

@@ -76,6 +76,8 @@ class Board:
     unreachable: list[int] = field(default_factory=list)
     """Which takings of the board fail, counted from 1."""
     undone: tuple[str, ...] = ()
+    waits: list[float] = field(default_factory=list)
+    """Seconds that the board is still too warm for, by question."""
 
     # The board
 
@@ -98,7 +100,7 @@ class Board:
         return
 
     def wait_s(self, _order: Measure, _log: object) -> float:
-        return 0.0
+        return self.waits.pop() if self.waits else 0.0
 
     def keepalive(self) -> None:
         self.kept_alive += 1
@@ -186,6 +188,25 @@ def test_what_disturbs_for_a_while_does_not_use_up_every_re_take(
     board = Board(before=disturbed)
     assert hold(board).outcome == "complete"
     assert board.kept_alive > 0
+
+
+def test_a_warm_board_is_waited_for_and_kept_alive_meanwhile(hold: Hold, store: Store) -> None:
+    board = Board(waits=[0.01, 0.01, 0.01])
+    assert hold(board).outcome == "complete"
+    assert board.waits == []
+    assert board.kept_alive == 3
+    assert [_words(one) for one in store.log(STUDY.name)] == [_words(one) for one in EXAMPLE]
+
+
+def test_a_night_can_be_stopped_while_the_board_cools_down(hold: Hold, store: Store) -> None:
+    class Warm(Board):
+        def wait_s(self, _order: Measure, _log: object) -> float:
+            store.request_stop(STUDY.name)
+            return 0.01
+
+    board = Warm()
+    assert hold(board).outcome == "stopped"
+    assert board.given_back == 1
 
 
 def test_a_lost_line_is_taken_up_again_though_the_first_try_fails(hold: Hold, store: Store) -> None:
