@@ -374,6 +374,7 @@ def _metered(sample: Sample, order: Measure) -> Sample:
             latency_max_s=0.012,
             errors=ErrorCounts(),
             client_busy=0.4,
+            cpu_busy=0.6 * STOCK_RATE / sample.rate,
         )
         for name, rate in order.rates.items()
     }

@@ -111,25 +111,24 @@ def _limit(table: Table, names: tuple[str, ...], latency: LatencyCheck) -> Limit
     of_stock = _is_of_stock(table)
     if of_stock and not limited.of_stock:
         table.refuse("of", f"{limited.metric} are counted, not compared with stock's", "no `of` here")
-    if limited.metric.startswith("latency_") and latency.share == 0:
-        table.refuse(
-            "metric",
-            "a limit on latency is judged at a fixed rate, and [latency] has share = 0",
-            "a share such as 0.75",
-        )
     key, other = _keys(limited.bound)
     if table.has(other):
         table.refuse(other, f"a limit on {limited.metric} is the {_SIDES[limited.bound]} it may be", key)
     elif not table.has(key):
         table.refuse(key, MISSING, f"{key}, with a number")
     low, high = _RATIOS if of_stock else (limited.low, limited.high)
-    return Limit(
+    limit = Limit(
         workload=_workload(table, names, default=""),
         metric=limited.metric,
         bound=limited.bound,
         value=table.number(key, low, high, default=max(low, 1e-3)),
         of_stock=of_stock,
     )
+    if limit.at_fixed_rate and latency.share == 0:
+        table.refuse(
+            "metric", "judged at the fixed rate, and [latency] has share = 0", "a share such as 0.75 there"
+        )
+    return limit
 
 
 def read_goals(top: Table, workloads: tuple[Workload, ...]) -> tuple[Goal, ...]:

@@ -87,6 +87,7 @@ class FixedRate(Record):
 
     Latencies count from the moment a request was *due*, so a stall counts for every request that it held up.
     `answered_per_s` below the asked rate: the server (or, with `client_busy` near 1, the generator) can't keep up.
+    `cpu_busy`: as in Measurement.
     """
 
     rate_per_s: float
@@ -102,6 +103,7 @@ class FixedRate(Record):
     latency_max_s: float
     errors: ErrorCounts
     client_busy: float = 0.0
+    cpu_busy: float | None = None
 
 
 class Measurement(Record):

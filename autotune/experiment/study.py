@@ -149,7 +149,7 @@ class LatencyCheck(Record):
 class Limit(Record):
     """What a configuration must keep to win at all. `of_stock`: `value` is a ratio to stock, else in the metric's own unit.
 
-    `latency_*` are judged at the fixed rate. `workload` "": each of them.
+    `workload` "": each of them. See `at_fixed_rate` for where the figure comes from.
     """
 
     workload: str = ""
@@ -168,6 +168,11 @@ class Limit(Record):
     bound: Literal["at least", "at most"]
     value: float
     of_stock: bool = False
+
+    @property
+    def at_fixed_rate(self) -> bool:
+        """Whether it is judged at the fixed rate: under full load latency follows from throughput, and no CPU is idle."""
+        return self.metric.startswith("latency_") or self.metric == "cpu_busy"
 
 
 class HandTunedValue(Record):

@@ -46,6 +46,7 @@ class AtRate:
     latency_p999_s: float
     latency_max_s: float
     n: int
+    cpu_busy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +232,7 @@ def _at_rate(workload: Workload, finals: Rounds, name: str) -> AtRate | None:
         latency_p999_s=float(np.median([one.latency_p999_s for one in runs])),
         latency_max_s=max(one.latency_max_s for one in runs),
         n=len(runs),
+        cpu_busy=_median([one.cpu_busy for one in runs if one.cpu_busy is not None]),
     )
 
 

@@ -163,9 +163,9 @@ def _pairs_of(book: Logbook, night: int, stage: Stage) -> Rounds:
     return {block: {one.arm.text: one for one in pair} for block, pair in pairs.items() if pair is not None}
 
 
-def speaks_of_latency(study: Study) -> bool:
+def need_rates(study: Study) -> bool:
     """Whether a limit needs open-loop runs."""
-    return any(limit.metric.startswith("latency_") for limit in study.limits)
+    return any(limit.at_fixed_rate for limit in study.limits)
 
 
 def _result(
@@ -233,7 +233,7 @@ def _paced(read: Callable[[FixedRate], float]) -> Metric:
     return figure
 
 
-def _cpu_busy(run: Measurement) -> float:
+def _cpu_busy(run: FixedRate) -> float:
     return run.cpu_busy if run.cpu_busy is not None else math.nan
 
 
@@ -249,6 +249,6 @@ _METRICS: Mapping[str, Metric] = {
     "latency_max_s": _paced(lambda run: run.latency_max_s),
     "requests_per_s": of_run(requests_per_s),
     "server_cpu_s_per_request": of_run(server_cpu_s_per_request),
-    "cpu_busy": of_run(_cpu_busy),
+    "cpu_busy": _paced(_cpu_busy),
     "power_w": of_run(_power_w),
 }

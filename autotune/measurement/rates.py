@@ -6,7 +6,7 @@ import statistics
 
 from autotune.experiment.events import Sample, Stage
 from autotune.experiment.study import Study
-from autotune.measurement.limits import speaks_of_latency
+from autotune.measurement.limits import need_rates
 from autotune.measurement.logbook import Logbook
 
 DIGITS = 3
@@ -14,11 +14,11 @@ DIGITS = 3
 
 
 def has_rates(study: Study, stage: Stage) -> bool:
-    """Whether the samples of this stage have open-loop runs: the finals', and where a limit speaks of latency those that
-    it decides over.
+    """Whether the samples of this stage have open-loop runs: the finals', and where a limit is judged at that rate those
+    that it decides over.
     """
     return study.latency.share > 0 and (
-        stage is Stage.FINALS or (stage in (Stage.FINALISTS, Stage.DISTILLATION) and speaks_of_latency(study))
+        stage is Stage.FINALS or (stage in (Stage.FINALISTS, Stage.DISTILLATION) and need_rates(study))
     )
 
 

@@ -16,8 +16,13 @@ def cost_table(study: Study, comparison: Comparison) -> Table:
     arms = [(one.name, arm) for one in comparison.workloads for arm in one.arms]
     several = len(study.workloads) > 1
     has_busy = any(arm.cpu_busy is not None for _, arm in arms)
+    has_paced = any(arm.at_rate is not None and arm.at_rate.cpu_busy is not None for _, arm in arms)
     has_power = any(arm.power_w is not None for _, arm in arms)
-    numbers = (("busy CPUs",) if has_busy else ()) + (("power", "requests per joule") if has_power else ())
+    numbers = (
+        *(("busy CPUs",) if has_busy else ()),
+        *(("at the fixed rate",) if has_paced else ()),
+        *(("power", "requests per joule") if has_power else ()),
+    )
     return Table(
         title="What serving at full load costs (medians)",
         columns=(*(("workload",) if several else ()), "arm", *numbers),
@@ -25,14 +30,15 @@ def cost_table(study: Study, comparison: Comparison) -> Table:
             (
                 *((workload,) if several else ()),
                 arm.name,
-                *((_busy_text(arm),) if has_busy else ()),
+                *((_busy_text(arm.cpu_busy),) if has_busy else ()),
+                *((_busy_text(arm.at_rate.cpu_busy if arm.at_rate else None),) if has_paced else ()),
                 *(_power_texts(arm) if has_power else ()),
             )
             for workload, arm in arms
             if numbers
         ),
         right=frozenset(numbers),
-        note="Busy: of the CPUs that the server may use." if has_busy else "",
+        note="Busy: share of the CPUs that the server may use." if has_busy or has_paced else "",
     )
 
 
@@ -45,8 +51,8 @@ def cost_json(arm: WorkloadArm) -> dict[str, Any]:
     }
 
 
-def _busy_text(arm: WorkloadArm) -> str:
-    return "-" if arm.cpu_busy is None else f"{100 * arm.cpu_busy:.0f} %"
+def _busy_text(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def _power_texts(arm: WorkloadArm) -> tuple[str, str]:

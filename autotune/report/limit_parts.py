@@ -19,7 +19,7 @@ _NAMES = {
     "errors": "errors",
     "requests_per_s": "requests/s",
     "server_cpu_s_per_request": "CPU per request",
-    "cpu_busy": "busy CPUs",
+    "cpu_busy": "busy CPUs at the fixed rate",
     "power_w": "power",
 }
 
@@ -98,7 +98,7 @@ def _in_unit(limit: Limit, value: float) -> str:
         case "server_cpu_s_per_request":
             return f"{value * 1e6:,.1f} us"
         case "cpu_busy":
-            return f"{value:.0%}"
+            return f"{100 * value:.0f} %"
         case "power_w":
             return f"{value:.2f} W"
         case _:

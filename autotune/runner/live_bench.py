@@ -248,7 +248,9 @@ class LiveBench:
             if failed := _stopped(at_rate.judged.fault, at_rate.fitness, whose, there.switch_s):
                 return _failed(order, failed, raw, gates)
             if at_rate.judged.fixed_rate:
-                fixed_rate[workload.name] = at_rate.judged.fixed_rate
+                fixed_rate[workload.name] = at_rate.judged.fixed_rate.model_copy(
+                    update={"cpu_busy": cpu_busy(at_rate.seen.counters, self._held.placement.server)}
+                )
             doubts += _named((*at_rate.judged.doubts, *at_rate.fitness.doubts), workload, study)
         sample = Sample(
             key=order.key,

@@ -107,11 +107,11 @@ def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Ne
 
 
 def _fixed_rate(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
-    """What runs at a fixed rate need. Without it a night has all but those, unless a limit speaks of latency."""
+    """What runs at a fixed rate need. Without it a night has all but those, unless a limit is judged by them."""
     if not study.latency.share:
         return ()
     need = _tool("luajit", facts.luajit)
-    fatal = any(limit.metric.startswith("latency_") for limit in study.limits)
+    fatal = any(limit.at_fixed_rate for limit in study.limits)
     lost = "a limit of this study is judged by it" if fatal else "the finals have no latency at a fixed rate"
     detail = need.detail if need.ok else f"{need.detail}, so {lost}"
     return (replace(need, detail=detail, fatal=fatal, blurs=True),)

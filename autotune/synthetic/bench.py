@@ -187,7 +187,14 @@ class SyntheticBench:
         # The same start of nginx as in the closed loop, disturbed anew.
         anew = normal(uniforms(self._seed, f"open/{order.key.text}/{workload.name}")[0])
         capacity *= math.exp(0.5 * self._disturbance.cv * anew)
-        return open_loop(workload, truth, capacity, rate_per_s=rate_per_s, duration_s=duration_s)
+        return open_loop(
+            workload,
+            truth,
+            capacity,
+            cpus=self._board.cpus,
+            rate_per_s=rate_per_s,
+            duration_s=duration_s,
+        )
 
     def _failed(
         self,

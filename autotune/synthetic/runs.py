@@ -70,7 +70,7 @@ def closed_loop(
 
 
 def open_loop(
-    workload: Workload, truth: Truth, capacity: float, *, rate_per_s: float, duration_s: float
+    workload: Workload, truth: Truth, capacity: float, *, cpus: int, rate_per_s: float, duration_s: float
 ) -> FixedRate:
     """A run at a fixed rate on a server that could do `capacity`. Waiting grows with utilisation as in a queue.
 
@@ -101,6 +101,7 @@ def open_loop(
         latency_max_s=_quantile(median_s, spread, _farthest(answered)),
         errors=ErrorCounts(),
         client_busy=min(0.95, 0.2 + rate_per_s / 400_000),
+        cpu_busy=min(0.995, answered_per_s * truth.server_cpu_s_per_request / cpus),
     )
 
 

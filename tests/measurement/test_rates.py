@@ -39,11 +39,16 @@ def test_every_arm_of_the_finals_runs_at_one_rate_and_nothing_else_does() -> Non
     assert all(rates == {()} for stage, rates in asked.items() if stage is not Stage.FINALS)
 
 
+def test_a_limit_on_busy_cpus_is_judged_at_that_rate_for_none_is_idle_under_full_load() -> None:
+    busy = paced(Limit(metric="cpu_busy", bound="at most", value=0.9))
+    assert asked_by_stage(busy)[Stage.FINALISTS] != {()}
+
+
 def test_a_limit_of_latency_needs_them_of_finalists_and_subsets_too_at_the_same_rate() -> None:
     asked = asked_by_stage(paced(P99))
     assert asked[Stage.FINALISTS] == asked[Stage.DISTILLATION] == asked[Stage.FINALS]
     assert asked[Stage.SEARCH] == asked[Stage.SERIES] == asked[Stage.CALIBRATION] == {()}
-    other = paced(Limit(metric="cpu_busy", bound="at most", value=0.9))
+    other = paced(Limit(metric="power_w", bound="at most", value=9))
     assert asked_by_stage(other)[Stage.FINALISTS] == {()}
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autotune.experiment.events import Distilled, Event
+from autotune.experiment.study import Limit
 from autotune.measurement.calibration import AARecord
 from autotune.measurement.comparison import Excluded, compare
 from autotune.report.calibration_parts import calibration_paragraph
@@ -91,6 +92,14 @@ def test_power_and_busy_cpus_are_told_where_they_are_known(metered: list[Event],
     stock = comparison_json(STUDY, metered, compare(STUDY, metered))["workloads"][0]["arms"][0]
     assert stock["requests_per_joule"] == pytest.approx(stock["requests_per_s"] / stock["power_w"], rel=0.01)
     assert comparison_json(STUDY, plain, compare(STUDY, plain))["workloads"][0]["arms"][0]["power_w"] is None
+
+
+def test_a_limit_on_busy_cpus_is_held_against_the_fixed_rate(metered: list[Event]) -> None:
+    limit = Limit(metric="cpu_busy", bound="at most", value=0.7)
+    study = STUDY.model_copy(update={"limits": (limit,)})
+    comparison = compare(study, metered)
+    assert {one.verdict for one in comparison.limits} == {"kept"}  # under full load 90 % were busy
+    assert "busy CPUs at the fixed rate at most 70 %" in comparison_page(study, metered, comparison).text(200)
 
 
 def test_what_did_not_count_is_counted_by_gate(plain: list[Event]) -> None:
