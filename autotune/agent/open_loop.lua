@@ -68,7 +68,7 @@ local function memory(bytes, shared)
   return at
 end
 
--- The requests' texts, and which of them each place of the list asks for.
+-- The requests' texts with their sizes, and which of them each place of the list asks for.
 local function requests_of(path, host)
   local texts, places, number_of = {}, {}, {}
   for target in io.lines(path) do
@@ -78,13 +78,11 @@ local function requests_of(path, host)
     end
     places[#places + 1] = number_of[target]
   end
-  local all = table.concat(texts)
-  local bytes, starts, place = ffi.new("char[?]", #all, all), ffi.new("int32_t[?]", #texts + 1), 0
+  local bytes, sizes = {}, {}
   for number, text in ipairs(texts) do
-    starts[number - 1], place = place, place + #text
+    bytes[number - 1], sizes[number - 1] = ffi.new("char[?]", #text, text), #text
   end
-  starts[#texts] = place
-  return bytes, starts, ffi.new("int32_t[?]", #places, places), #places
+  return bytes, sizes, ffi.new("int32_t[?]", #places, places), #places
 end
 
 -- One process's part of the load: `number` of `processes`, written into `seen`. `go` gives the start, once all are ready.
@@ -92,9 +90,14 @@ local function work(seen, number, go)
   local count = connections / processes
   local kind = line.kind(arg[5] ~= "-" and arg[5] or nil)
   local connect = line.connector(address, port)
-  local bytes, starts, list, listed = requests_of(arg[12], arg[4])
-  local conns = ffi.cast("struct connection *", memory(count * ffi.sizeof("struct connection")))
-  local heads = ffi.cast("uint8_t *", memory(count * answer.HEAD_CAP))
+  local texts, sizes, list, listed = requests_of(arg[12], arg[4])
+  -- Pointers are made beforehand: what LuaJIT has to make on the way must be collected on the way.
+  local conns, heads = {}, {}
+  local conns_at = ffi.cast("struct connection *", memory(count * ffi.sizeof("struct connection")))
+  local heads_at = ffi.cast("uint8_t *", memory(count * answer.HEAD_CAP))
+  for index = 0, count - 1 do
+    conns[index], heads[index] = conns_at + index, heads_at + index * answer.HEAD_CAP
+  end
   local scratch = ffi.cast("uint8_t *", memory(SCRATCH))
   local events, event = ffi.new("struct event[256]"), ffi.new("struct event")
   local ring = ffi.new("int32_t[?]", count)
@@ -177,7 +180,7 @@ local function work(seen, number, go)
   local function send(c, index, now)
     local text = list[c.request % listed]
     c.state, c.in_body, c.have, c.scanned = BUSY, 0, 0, 0
-    if not kind.send(c, bytes + starts[text], starts[text + 1] - starts[text]) then
+    if not kind.send(c, texts[text], sizes[text]) then
       if c.served > 0 and c.retried == 0 then
         broken(c, index, now)
       else
@@ -304,10 +307,10 @@ local function work(seen, number, go)
   local function readable(c, index)
     local generation = c.generation
     while c.generation == generation do
-      local head = heads + index * answer.HEAD_CAP
+      local head = heads[index]
       local at, room = scratch, SCRATCH
       if c.in_body == 0 then
-        at, room = head + c.have, answer.HEAD_CAP - c.have
+        at, room = c.have == 0 and head or head + c.have, answer.HEAD_CAP - c.have
       end
       local size = kind.receive(c, at, room)
       local now = clock()
@@ -410,7 +413,7 @@ local function work(seen, number, go)
   end
   from, stop = start + run_in_s, start + run_in_s + duration_s
   total = math.ceil((run_in_s + duration_s) * rate - 1e-6)
-  collectgarbage("stop")
+  collectgarbage() -- from here on some 20 bytes a request, collected in steps too small to be seen
   now = clock()
   while now < from do
     now = turn(sleep_until_due(now, from))

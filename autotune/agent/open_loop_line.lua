@@ -1,4 +1,4 @@
--- Connections of the open-loop generator: what the kernel and libssl are asked, in plain numbers and without allocation.
+-- Connections of the open-loop generator: what the kernel and libssl are asked, in plain numbers.
 --
 -- Kernel constants and structures are those of 64-bit little-endian Linux on x86-64 and AArch64. Sizes and counts that fit
 -- 31 bits are declared as int, so that LuaJIT needs no boxed 64-bit integers.
