@@ -15,7 +15,11 @@ import pytest
 
 from conftest import BoardNamespace
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.usefixtures("real_nginx", "real_wrk")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("real_nginx", "real_wrk", "real_luajit"),
+]
 
 STUDY = """
 name = "small"
@@ -43,6 +47,7 @@ candidates = 4
 reference_every = 2
 finalists = 1
 finalist_pairs = 1
+distillation_pairs = 1
 finals_rounds = 12
 series_rounds = 1
 lease = "20s"
@@ -134,6 +139,9 @@ def test_a_night_cut_by_a_signal_and_by_death_goes_on_and_ends_with_the_comparis
     ]
     for pair in comparison["pairs"]:
         assert pair["low"] <= pair["ratio"] <= pair["high"]
+    at_rate = [arm["fixed_rate"] for arm in comparison["workloads"][0]["arms"]]
+    assert [one["n"] for one in at_rate] == [12, 12, 12]
+    assert len({one["rate_per_s"] for one in at_rate}) == 1
 
     again = night.call("run", str(night.file), "--json")
     assert json.loads(again.stdout)["outcome"] == "already complete"
