@@ -1,27 +1,60 @@
-"""How an agent gets onto a machine: one zip through its standard input, run from memory, no file left anywhere."""
+"""How an agent gets onto a machine: one zip through its standard input, run from memory, no file left anywhere.
+
+What is started there first is a few lines of Python that become root where that needs no password, and then say one
+greeting: `autotune-agent: send` wants the zip, `autotune-agent: installed DIGEST` has one already (see
+`autotune board install`). Whatever a talkative login prints before the greeting is passed over.
+"""
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import io
 import os
-import shutil
+import shlex
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from autotune.agent import protocol
+from autotune.board.address import BoardAddress, LocalBoard, SshBoard
 from autotune.errors import BoardUnreachable
 
-# The zip's length and hash come as arguments. It is kept in an unnamed file in memory and imported from there.
-# -I and -S: neither the environment nor the working directory nor site-packages can put anything in between.
-_BOOTSTRAP = """\
-import hashlib, os, sys
-word, size, digest = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+AGENT_WORD: Final = "autotune-agent"
+GREETING: Final = b"autotune-agent: "
+INSTALLED: Final = "/usr/local/lib/autotune/agent"
+"""Where `autotune board install` puts an agent: root's own, the one program that its sudo rule names."""
+_ROOT_PYTHON: Final = "/usr/bin/python3"
+
+# Any Python must be able to read this far, to be told that it is too old. Its arguments: a word to be found by, the zip's
+# length and hash, and how root was reached ("" at first). -I and -S: neither the environment nor the working directory nor
+# site-packages can put anything in between. The zip is kept in an unnamed file in memory and imported from there.
+_CODE: Final = 'import base64,zlib;packed="%s";exec(zlib.decompress(base64.b64decode(packed)))'
+_BOOTSTRAP: Final = f"""\
+import os, sys
+if sys.version_info < (3, 9):
+    sys.exit("this machine's python3 is %d.%d, and the agent needs 3.9 or later" % sys.version_info[:2])
+import hashlib, subprocess
+word, size, digest, become = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+def allowed(*words):
+    try:
+        return subprocess.call(("sudo", "-n") + words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, timeout=10) == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+if become == "root" and os.geteuid():
+    python = ("{_ROOT_PYTHON}", "-I", "-S", "-c")
+    if os.path.exists("{INSTALLED}") and allowed("-l", "--", "{INSTALLED}"):
+        os.execvp("sudo", ["sudo", "-n", "--", "{INSTALLED}"])
+    if allowed(*("--",) + python + ("pass",)):
+        code = '{_CODE}' % packed
+        os.execvp("sudo", ["sudo", "-n", "--"] + list(python) + [code, word, str(size), digest, "is root"])
+os.write(1, b"autotune-agent: send\\n")
 memory = os.memfd_create(word)
 known, left = hashlib.sha256(), size
 while left:
@@ -37,9 +70,6 @@ sys.path.insert(0, "/proc/self/fd/%d" % memory)
 from autotune.agent.serve import main
 sys.exit(main())
 """
-AGENT_WORD = "autotune-agent"
-_ROOT_PYTHON = "/usr/bin/python3"
-_SUDO_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +85,23 @@ def shipment() -> Shipment:
     """The agent of this very package; the same bytes give the same zip, whenever and wherever it is packed."""
     package = Path(protocol.__file__).parent
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(_entry("autotune/__init__.py"), b"")
         for file in sorted((*package.glob("*.py"), *package.glob("*.lua"))):
-            archive.writestr(_entry(f"autotune/agent/{file.name}"), file.read_bytes())
+            archive.writestr(_entry(f"autotune/agent/{file.name}"), file.read_bytes(), zipfile.ZIP_DEFLATED)
     data = content.getvalue()
     return Shipment(data=data, digest=hashlib.sha256(data).hexdigest())
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+
+
+@functools.cache
+def _code() -> str:
+    """The bootstrap as one line that every login shell takes as it stands between single quotes."""
+    packed = base64.b64encode(zlib.compress(_BOOTSTRAP.encode("ascii"), 9)).decode("ascii")
+    return _CODE % packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +113,13 @@ class AgentProcess:
     from_agent: int
 
 
-def start_agent(prefix: tuple[str, ...], complaints: IO[bytes]) -> AgentProcess:
-    """A started agent, still to be sent its code; `prefix` goes before its argv, `complaints` takes its standard error.
+def start_agent(board: BoardAddress, prefix: tuple[str, ...], complaints: IO[bytes]) -> AgentProcess:
+    """A started agent that is about to greet; `prefix` goes before its argv, `complaints` takes its standard error.
 
     It gets a session of its own, so that a Ctrl-C at the controller's terminal is not also its own.
     Raises BoardUnreachable.
     """
-    agent = shipment()
-    become = prefix or _become_root()
-    python = _ROOT_PYTHON if become and not prefix else sys.executable
-    argv = [*become, python, "-I", "-S", "-c", _BOOTSTRAP, AGENT_WORD, str(len(agent.data)), agent.digest]
+    argv = [*prefix, *_argv(board)]
     agent_in, to_agent = os.pipe()
     from_agent, agent_out = os.pipe()
     try:
@@ -106,21 +140,38 @@ def start_agent(prefix: tuple[str, ...], complaints: IO[bytes]) -> AgentProcess:
     return AgentProcess(process=process, to_agent=to_agent, from_agent=from_agent)
 
 
-@functools.cache
-def _become_root() -> tuple[str, ...]:
-    """The words that make an agent root's, where that is possible without a password; () otherwise."""
-    sudo = shutil.which("sudo", path="/usr/bin:/bin:/usr/local/bin")
-    if os.geteuid() == 0 or sudo is None:
-        return ()
-    words = (sudo, "-n", "--")
-    try:
-        tried = subprocess.run(
-            [*words, _ROOT_PYTHON, "-I", "-S", "-c", "pass"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SUDO_WITHIN_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return words if tried.returncode == 0 else ()
+def _argv(board: BoardAddress) -> list[str]:
+    agent = shipment()
+    words = ["-I", "-S", "-c", _code(), AGENT_WORD, str(len(agent.data)), agent.digest]
+    match board:
+        case LocalBoard():
+            return [sys.executable, *words, "root"]
+        case SshBoard():
+            # ssh hands one string to the login shell there: our own fixed words, numbers and hexadecimal digits.
+            return [
+                *ssh_argv(board),
+                "exec python3 " + " ".join(shlex.quote(word) for word in (*words, "root")),
+            ]
+
+
+def ssh_argv(board: SshBoard) -> list[str]:
+    """The words before the remote command: a connection of its own that asks nobody anything and notices a dead line.
+
+    Keys, jump hosts, known hosts and everything else are as the user's ssh configuration says.
+    """
+    options = (
+        "BatchMode=yes",
+        "ClearAllForwardings=yes",
+        "ConnectTimeout=20",
+        "ControlMaster=no",
+        "ControlPath=none",  # a shared connection's end would be this one's, and a canary over it proves nothing
+        "ForwardAgent=no",
+        "ForwardX11=no",
+        "PermitLocalCommand=no",
+        "ServerAliveCountMax=3",
+        "ServerAliveInterval=5",
+    )
+    argv = ["ssh", "-T", "-e", "none", *(word for option in options for word in ("-o", option))]
+    argv += ["-p", str(board.port)] if board.port else []
+    argv += ["-l", board.user] if board.user else []
+    return [*argv, "--", board.host]

@@ -16,8 +16,10 @@ from typing import Any, Self
 
 from autotune.agent.protocol import MAX_LINE, PROTOCOL
 from autotune.board import replies
-from autotune.board.agent_start import shipment, start_agent
+from autotune.board.address import BoardAddress, read_address
+from autotune.board.agent_start import GREETING, shipment, start_agent
 from autotune.board.facts import BoardFacts
+from autotune.board.reaching import answers_afresh, by_hand, ssh_trouble
 from autotune.board.records import (
     Begun,
     BoardStatus,
@@ -55,6 +57,8 @@ _LOAD_EXTRA_S = 60.0
 _SENT_WITHIN_S = 30.0
 _BUILD_S = 3000.0  # fetching, configure and make have their own limits on the board
 _LEAVES_WITHIN_S = 60.0
+_GREETS_WITHIN_S = 60.0
+_TALK_CAP = 1 << 18  # what a login may print before the agent greets
 _ERRORS: Mapping[str, type[AutotuneError]] = {
     "refused": BoardUnfit,
     "not permitted": NotPermitted,
@@ -70,18 +74,17 @@ _ERRORS: Mapping[str, type[AutotuneError]] = {
 def connect(board: str, *, prefix: tuple[str, ...] = ()) -> Connection:
     """A line to `board` with an agent at its end; nothing is changed there yet.
 
-    "local" is this machine: root's agent when we are root or passwordless sudo makes us so, else our own, which can do
-    what we may. `prefix` goes before the agent's argv (to enter a namespace, for example).
-    Raises UsageError for any other board, BoardUnreachable when no agent answers.
+    "local" is this machine, "ssh://user@host:port" another. There the agent is root's when the user is root, or when an
+    installed agent's sudo rule or passwordless sudo makes it so; else the user's own, which can do what the user may.
+    `prefix` goes before the argv of agent or ssh (to enter a namespace, for example).
+    Raises UsageError for what is no address, BoardUnreachable when no agent answers.
     """
     if is_synthetic(board):
         raise UsageError(
             f"the board {board} is made of numbers: there is no machine to look at, to change or to put back",
-            hint='what has a machine is a study with board = "local"',
+            hint='what has a machine is a study with board = "local" or "ssh://..."',
         )
-    if board != "local":
-        raise UsageError(f"the board {board!r} can't be reached", hint='say board = "local": this machine')
-    return Connection(prefix)
+    return Connection(read_address(board), prefix)
 
 
 class Connection:
@@ -91,10 +94,12 @@ class Connection:
     NotPermitted when the kernel says no; BoardUnfit when the agent's own lists do or it could not do as asked.
     """
 
-    def __init__(self, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, board: BoardAddress, prefix: tuple[str, ...] = ()) -> None:
+        self.board = board
+        self._prefix = prefix
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
         try:
-            agent = start_agent(prefix, self._complaints)
+            agent = start_agent(board, prefix, self._complaints)
         except BaseException:
             self._complaints.close()
             raise
@@ -105,7 +110,7 @@ class Connection:
         self._lease_s = 0.0
         self._said_at = time.monotonic()
         try:
-            self._send(shipment().data)
+            self._ship()
             controller = f"{os.uname().nodename} pid {os.getpid()}"
             self.facts: BoardFacts = replies.facts(
                 self._ask("hello", protocol=PROTOCOL, controller=controller)
@@ -219,6 +224,10 @@ class Connection:
         """Who holds the board and what of it is changed. Changes nothing."""
         return replies.status(self._ask("status"))
 
+    def answers_afresh(self) -> bool:
+        """Whether a new connection to the board still comes about: an old one may outlive a broken network setting."""
+        return answers_afresh(self.board, self._prefix)
+
     def close(self) -> None:
         """Ends the agent, which restores first what it has changed. Never raises; closing twice is fine."""
         if self._closed:
@@ -234,6 +243,50 @@ class Connection:
                 self._process.wait(_DEADLINE_S)
         os.close(self._from_agent)
         self._complaints.close()
+
+    # -- the start --------------------------------------------------------------------------------------------------------
+
+    def _ship(self) -> None:
+        """Answers the agent's greeting: with the agent itself, unless one of the same code is installed there."""
+        greeting = self._greeting()
+        word, _, digest = greeting.partition(" ")
+        match word:
+            case "send":
+                self._send(shipment().data)
+            case "installed" if digest == shipment().digest:
+                pass
+            case "installed":
+                raise BoardUnreachable(
+                    f"the agent installed on {self.board.text} is of another version than this autotune",
+                    hint=f"autotune board install {self.board.text}",
+                )
+            case _:
+                raise BoardUnreachable(f"the agent's greeting can't be understood: {greeting[:60]!r}")
+
+    def _greeting(self) -> str:
+        """What follows the greeting's word. A login that prints something first is passed over, up to a limit."""
+        until = time.monotonic() + _GREETS_WITHIN_S
+        passed = 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._from_agent, selectors.EVENT_READ)
+            while True:
+                *lines, self._rest = self._rest.split(b"\n")
+                for number, line in enumerate(lines):
+                    if line.startswith(GREETING):
+                        self._rest = b"\n".join([*lines[number + 1 :], self._rest])
+                        return line.removeprefix(GREETING).decode("ascii", "replace").strip()
+                    passed += len(line)
+                if passed + len(self._rest) > _TALK_CAP:
+                    raise BoardUnreachable("the login there talks without end instead of starting the agent")
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    raise BoardUnreachable(
+                        f"no agent has answered on {self.board.text} within {_GREETS_WITHIN_S:.0f} s",
+                        hint=f"see whether this ends at once: {by_hand(self.board, 'true')}",
+                    )
+                data = os.read(self._from_agent, 1 << 16)
+                if not data:
+                    raise self._gone()
+                self._rest += data
 
     # -- the wire -------------------------------------------------------------------------------------------------------
 
@@ -310,6 +363,9 @@ class Connection:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         code = self._process.poll()
+        trouble = None if code is None else ssh_trouble(self.board, code, self._said())
+        if trouble is not None:
+            return trouble
         how = "" if code is None else f" (exit code {code})" if code >= 0 else f" (signal {-code})"
         said = self._said()
         return BoardUnreachable(

@@ -1,0 +1,74 @@
+"""Reaching a board over ssh: whether a fresh connection still answers, and what is wrong when none does."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import subprocess
+from typing import Final
+
+from autotune.board.address import BoardAddress, SshBoard
+from autotune.board.agent_start import ssh_argv
+from autotune.errors import BoardUnreachable, NotPermitted
+
+_AFRESH_WITHIN_S: Final = 30.0
+_SSH_FAILED, _NOT_FOUND, _NOT_RUNNABLE = 255, 127, 126
+
+
+def answers_afresh(board: BoardAddress, prefix: tuple[str, ...] = ()) -> bool:
+    """Whether a new ssh connection can be made now and a word comes back over it; this machine always answers."""
+    if not isinstance(board, SshBoard):
+        return True
+    word = "autotune" + secrets.token_hex(8)
+    try:
+        done = subprocess.run(
+            [*prefix, *ssh_argv(board), f"echo {word}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_AFRESH_WITHIN_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return word.encode("ascii") in done.stdout
+
+
+def by_hand(board: BoardAddress, command: str) -> str:
+    """The command line with which a user tries the same by hand."""
+    if not isinstance(board, SshBoard):
+        return command
+    words = ["ssh", *(("-p", str(board.port)) if board.port else ())]
+    words += [f"{board.user}@{board.host}" if board.user else board.host]
+    return f"{shlex.join(words)} {command}"
+
+
+def ssh_trouble(board: BoardAddress, exit_code: int, said: str) -> BoardUnreachable | None:
+    """What ssh's exit code and last words mean, and the next command; None when it isn't ssh's own trouble.
+
+    255 is ssh's own (ssh(1), EXIT STATUS); 126 and 127 are the login shell's word for a program it can't run.
+    """
+    if not isinstance(board, SshBoard):
+        return None
+    where = board.text
+    login = by_hand(board, "").strip()
+    if exit_code in (_NOT_FOUND, _NOT_RUNNABLE):
+        return BoardUnreachable(
+            f"there is no python3 on {where}, which the agent needs (3.9 or later)",
+            hint=f"as root there, on Debian or Ubuntu: {by_hand(board, 'apt-get install python3')}",
+        )
+    if exit_code != _SSH_FAILED:
+        return None
+    lowered = said.lower()
+    if "host key verification failed" in lowered or "host key is known" in lowered:
+        return BoardUnreachable(
+            f"the host key of {where} is not known here, or is another than it was",
+            hint=f"log in once by hand and compare its fingerprint: {login}",
+        )
+    if "permission denied" in lowered or "too many authentication failures" in lowered:
+        return NotPermitted(
+            f"{where} lets nobody in without a password: {said}",
+            hint=f"give it your key: {login.replace('ssh', 'ssh-copy-id', 1)}",
+        )
+    return BoardUnreachable(
+        f"no line to {where}: {said or 'ssh ended without a word'}", hint=f"try by hand: {login}"
+    )

@@ -1,0 +1,223 @@
+"""A lab: two machines on one, a board with sshd and a client, joined by a cable that can be cut.
+
+Each is a network and a mount namespace with a /run and a /var/lib of its own; they share the kernel, so vm.* and
+transparent huge pages are this machine's. Nothing of it is seen from outside, and nothing is left of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ADDRESS = "ssh://root@board"
+"""The board as the client's ssh configuration names it."""
+BOARD_IP, CLIENT_IP = "10.211.0.1", "10.211.0.2"
+_NAMESPACE = """
+set -e
+mount -t tmpfs -o mode=755,size=64m tmpfs /run
+mount -t tmpfs -o mode=755,size=256m tmpfs /var/lib
+mkdir -p /var/lib/nginx /run/user /run/sshd
+ip link set lo up
+"""
+_KEEP = "echo ready\nexec sleep 1000000\n"
+_STARTS_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A lab that is up. The pids keep the namespaces alive; `directory` holds keys and configurations."""
+
+    board_pid: int
+    client_pid: int
+    sshd_pid: int
+    directory: str
+
+    @property
+    def on_board(self) -> tuple[str, ...]:
+        """Put before an argv to run it on the board."""
+        return _inside(self.board_pid)
+
+    @property
+    def on_client(self) -> tuple[str, ...]:
+        """Put before an argv to run it on the client, where `ssh board` leads to the board."""
+        return _inside(self.client_pid)
+
+    def run(
+        self, where: tuple[str, ...], *argv: str, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a program on a machine of the lab and waits for it; its exit code is the caller's to judge."""
+        return subprocess.run([*where, *argv], capture_output=True, text=True, timeout=timeout, check=False)
+
+    def cable(self, state: str) -> None:
+        """Pulls the cable ("down") or plugs it in again ("up"), at the client's end."""
+        done = self.run(self.on_client, "ip", "link", "set", "eth0", state)
+        assert done.returncode == 0, done.stderr
+
+    def processes(self) -> list[int]:
+        """Every process on either machine, keepers too."""
+        mounts = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in (self.board_pid, self.client_pid)}
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "ns/mnt") in mounts:
+                    found.append(int(entry.name))
+        return found
+
+    def down(self) -> None:
+        """Ends everything in it, and its directory."""
+        for pid in sorted(self.processes(), reverse=True):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def save(self) -> None:
+        Path(self.directory, "lab.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def saved(directory: Path) -> Lab | None:
+    """The lab whose directory this is, if its machines still run."""
+    try:
+        lab = Lab(**json.loads(Path(directory, "lab.json").read_text(encoding="utf-8")))
+        os.kill(lab.board_pid, 0)
+        os.kill(lab.client_pid, 0)
+    except (OSError, ValueError, TypeError):
+        return None
+    return lab
+
+
+def why_no_lab() -> str:
+    """Why this machine can hold no lab; "" when it can."""
+    if os.geteuid() != 0:
+        return "needs root for network and mount namespaces"
+    missing = [
+        f"{program} ({package})"
+        for program, package in (
+            ("/usr/sbin/sshd", "openssh-server"),
+            ("ssh", "openssh-client"),
+            ("ssh-keygen", "openssh-client"),
+            ("ip", "iproute2"),
+            ("unshare", "util-linux"),
+        )
+        if shutil.which(program) is None
+    ]
+    if missing:
+        return "needs " + ", ".join(missing)
+    tried = subprocess.run(
+        ("unshare", "--mount", "--net", "true"), capture_output=True, text=True, check=False
+    )
+    return tried.stderr.strip() if tried.returncode else ""
+
+
+def up(directory: Path) -> Lab:
+    """A lab with its sshd answering. `directory` must be empty and root's; it goes with the lab."""
+    _write_keys(directory)
+    sshd_config = directory / "sshd_config"
+    board = _machine(_NAMESPACE + _KEEP)
+    client = _machine(_NAMESPACE + f"mount --bind '{directory}/ssh_config' /etc/ssh/ssh_config\n" + _KEEP)
+    for argv in (
+        ("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", str(client)),
+        ("ip", "address", "add", f"{BOARD_IP}/30", "dev", "eth0"),
+        ("ip", "link", "set", "eth0", "up"),
+    ):
+        subprocess.run([*_inside(board), *argv], check=True)
+    for argv in (
+        ("ip", "address", "add", f"{CLIENT_IP}/30", "dev", "eth0"),
+        ("ip", "link", "set", "eth0", "up"),
+    ):
+        subprocess.run([*_inside(client), *argv], check=True)
+    sshd = subprocess.Popen(
+        [*_inside(board), "/usr/sbin/sshd", "-D", "-e", "-f", str(sshd_config)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=Path(directory, "sshd.log").open("ab"),
+        start_new_session=True,
+    )
+    lab = Lab(board_pid=board, client_pid=client, sshd_pid=sshd.pid, directory=str(directory))
+    lab.save()
+    _wait_for_ssh(lab)
+    return lab
+
+
+def _machine(script: str) -> int:
+    """The process that keeps a machine's namespaces alive."""
+    keeper = subprocess.Popen(
+        ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert keeper.stdout is not None
+    if keeper.stdout.readline() != "ready\n":
+        raise RuntimeError("a machine of the lab did not start")
+    keeper.stdout.close()
+    return keeper.pid
+
+
+def _write_keys(directory: Path) -> None:
+    for name in ("host_key", "user_key"):
+        subprocess.run(
+            ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)), check=True
+        )
+    host = (directory / "host_key.pub").read_text(encoding="utf-8").split()[:2]
+    (directory / "known_hosts").write_text(f"board {' '.join(host)}\n", encoding="utf-8")
+    (directory / "sshd_config").write_text(
+        f"""ListenAddress {BOARD_IP}
+Port 22
+HostKey {directory}/host_key
+AuthorizedKeysFile {directory}/user_key.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+UseDNS no
+MaxStartups 100
+""",
+        encoding="utf-8",
+    )
+    (directory / "ssh_config").write_text(
+        f"""Host board
+    HostName {BOARD_IP}
+    HostKeyAlias board
+    IdentityFile {directory}/user_key
+    IdentitiesOnly yes
+    UserKnownHostsFile {directory}/known_hosts
+    GlobalKnownHostsFile none
+""",
+        encoding="utf-8",
+    )
+
+
+def _wait_for_ssh(lab: Lab) -> None:
+    until = time.monotonic() + _STARTS_WITHIN_S
+    while True:
+        done = lab.run(lab.on_client, "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", "board", "true")
+        if done.returncode == 0:
+            return
+        if time.monotonic() > until:
+            raise RuntimeError(f"sshd of the lab does not answer: {done.stderr.strip()}")
+        time.sleep(0.1)
+
+
+def _inside(pid: int) -> tuple[str, ...]:
+    return ("nsenter", "-t", str(pid), "-m", "-n", f"--wd={Path.cwd()}", "--")
+
+
+@contextlib.contextmanager
+def a_lab(directory: Path) -> Iterator[Lab]:
+    """A lab for as long as the block runs."""
+    lab = up(directory)
+    try:
+        yield lab
+    finally:
+        lab.down()
