@@ -29,18 +29,21 @@ AGENT_WORD: Final = "autotune-agent"
 GREETING: Final = b"autotune-agent: "
 INSTALLED: Final = "/usr/local/lib/autotune/agent"
 """Where `autotune board install` puts an agent: root's own, the one program that its sudo rule names."""
+SSH_CONFIG: Final = "AUTOTUNE_SSH_CONFIG"
+"""Environment variable that names another ssh configuration than the user's (as `ssh -F` does)."""
 _ROOT_PYTHON: Final = "/usr/bin/python3"
 
 # Any Python must be able to read this far, to be told that it is too old. Its arguments: a word to be found by, the zip's
-# length and hash, and how root was reached ("" at first). -I and -S: neither the environment nor the working directory nor
-# site-packages can put anything in between. The zip is kept in an unnamed file in memory and imported from there.
+# length and hash, whether root is to be reached first, where the zip comes from (- for standard input), and for the
+# installer what it is to do. -I and -S: neither the environment nor the working directory nor site-packages can put anything
+# in between. The zip is kept in an unnamed file in memory and imported from there.
 _CODE: Final = 'import base64,zlib;packed="%s";exec(zlib.decompress(base64.b64decode(packed)))'
 _BOOTSTRAP: Final = f"""\
 import os, sys
 if sys.version_info < (3, 9):
     sys.exit("this machine's python3 is %d.%d, and the agent needs 3.9 or later" % sys.version_info[:2])
 import hashlib, subprocess
-word, size, digest, become = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+word, size, digest, become, source = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
 def allowed(*words):
     try:
         return subprocess.call(("sudo", "-n") + words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -49,16 +52,18 @@ def allowed(*words):
         return False
 if become == "root" and os.geteuid():
     python = ("{_ROOT_PYTHON}", "-I", "-S", "-c")
-    if os.path.exists("{INSTALLED}") and allowed("-l", "--", "{INSTALLED}"):
+    if not sys.argv[6:] and os.path.exists("{INSTALLED}") and allowed("-l", "--", "{INSTALLED}"):
         os.execvp("sudo", ["sudo", "-n", "--", "{INSTALLED}"])
     if allowed(*("--",) + python + ("pass",)):
         code = '{_CODE}' % packed
-        os.execvp("sudo", ["sudo", "-n", "--"] + list(python) + [code, word, str(size), digest, "is root"])
-os.write(1, b"autotune-agent: send\\n")
+        os.execvp("sudo", ["sudo", "-n", "--"] + list(python) + [code, word, str(size), digest, "is root", source] + sys.argv[6:])
+if source == "-":
+    os.write(1, b"autotune-agent: send\\n")
+incoming = 0 if source == "-" else os.open(source, os.O_RDONLY)
 memory = os.memfd_create(word)
 known, left = hashlib.sha256(), size
 while left:
-    piece = os.read(0, min(left, 65536))
+    piece = os.read(incoming, min(left, 65536))
     if not piece:
         sys.exit("the agent came incomplete")
     known.update(piece)
@@ -67,6 +72,10 @@ while left:
 if known.hexdigest() != digest:
     sys.exit("the agent came damaged")
 sys.path.insert(0, "/proc/self/fd/%d" % memory)
+if sys.argv[6:]:
+    from autotune.agent import installing
+    with open("/proc/self/fd/%d" % memory, "rb") as archive:
+        sys.exit(installing.main(archive.read(), sys.argv[6:]))
 from autotune.agent.serve import main
 sys.exit(main())
 """
@@ -113,13 +122,17 @@ class AgentProcess:
     from_agent: int
 
 
-def start_agent(board: BoardAddress, prefix: tuple[str, ...], complaints: IO[bytes]) -> AgentProcess:
+def start_agent(
+    board: BoardAddress, prefix: tuple[str, ...], complaints: IO[bytes], *, installer: tuple[str, ...] = ()
+) -> AgentProcess:
     """A started agent that is about to greet; `prefix` goes before its argv, `complaints` takes its standard error.
+
+    `installer`: not the agent but its installer, with these words (agent/installing.py).
 
     It gets a session of its own, so that a Ctrl-C at the controller's terminal is not also its own.
     Raises BoardUnreachable.
     """
-    argv = [*prefix, *_argv(board)]
+    argv = [*prefix, *_argv(board, installer)]
     agent_in, to_agent = os.pipe()
     from_agent, agent_out = os.pipe()
     try:
@@ -140,18 +153,15 @@ def start_agent(board: BoardAddress, prefix: tuple[str, ...], complaints: IO[byt
     return AgentProcess(process=process, to_agent=to_agent, from_agent=from_agent)
 
 
-def _argv(board: BoardAddress) -> list[str]:
+def _argv(board: BoardAddress, installer: tuple[str, ...]) -> list[str]:
     agent = shipment()
-    words = ["-I", "-S", "-c", _code(), AGENT_WORD, str(len(agent.data)), agent.digest]
+    words = ["-I", "-S", "-c", _code(), AGENT_WORD, str(len(agent.data)), agent.digest, "root", "-", *installer]
     match board:
         case LocalBoard():
-            return [sys.executable, *words, "root"]
+            return [sys.executable, *words]
         case SshBoard():
-            # ssh hands one string to the login shell there: our own fixed words, numbers and hexadecimal digits.
-            return [
-                *ssh_argv(board),
-                "exec python3 " + " ".join(shlex.quote(word) for word in (*words, "root")),
-            ]
+            # ssh hands one string to the login shell there: our own fixed words, numbers, hexadecimal digits, a user's name.
+            return [*ssh_argv(board), "exec python3 " + shlex.join(words)]
 
 
 def ssh_argv(board: SshBoard) -> list[str]:
@@ -172,6 +182,15 @@ def ssh_argv(board: SshBoard) -> list[str]:
         "ServerAliveInterval=5",
     )
     argv = ["ssh", "-T", "-e", "none", *(word for option in options for word in ("-o", option))]
+    if config := os.environ.get(SSH_CONFIG):
+        argv += ["-F", config]
     argv += ["-p", str(board.port)] if board.port else []
     argv += ["-l", board.user] if board.user else []
     return [*argv, "--", board.host]
+
+
+def installer_by_hand(source: str, words: tuple[str, ...]) -> str:
+    """The command that runs the installer through a sudo that asks for a password; the zip waits in the file `source`."""
+    agent = shipment()
+    argv = ["sudo", "--", _ROOT_PYTHON, "-I", "-S", "-c", _code(), AGENT_WORD, str(len(agent.data)), agent.digest]
+    return shlex.join([*argv, "is root", source, *words])

@@ -104,6 +104,7 @@ class Connection:
             self._complaints.close()
             raise
         self._process, self._to_agent, self._from_agent = agent.process, agent.to_agent, agent.from_agent
+        self.is_installed = False
         self._closed = False
         self._rest = b""
         self._number = 0
@@ -254,7 +255,7 @@ class Connection:
             case "send":
                 self._send(shipment().data)
             case "installed" if digest == shipment().digest:
-                pass
+                self.is_installed = True
             case "installed":
                 raise BoardUnreachable(
                     f"the agent installed on {self.board.text} is of another version than this autotune",

@@ -27,6 +27,27 @@ mount -t tmpfs -o mode=755,size=256m tmpfs /var/lib
 mkdir -p /var/lib/nginx /run/user /run/sshd
 ip link set lo up
 """
+USERS = ("plain", "admin")
+"""Two users of the board beside root: one without sudo, one whose sudo asks for nothing."""
+# /etc and /usr/local are copied on write, so that what is installed there is the board's alone.
+_BOARD = """
+for name in etc usr/local; do
+    mkdir -p /run/over/$name/up /run/over/$name/work
+    mount -t overlay -o lowerdir=/$name,upperdir=/run/over/$name/up,workdir=/run/over/$name/work overlay /$name
+done
+number=61000
+for name in plain admin; do
+    number=$((number + 1))
+    echo "$name:x:$number:$number::/run/home/$name:/bin/bash" >> /etc/passwd
+    echo "$name:x:$number:" >> /etc/group
+    echo "$name:*:19000:0:99999:7:::" >> /etc/shadow
+    mkdir -p /run/home/$name && chown $number:$number /run/home/$name
+done
+if [ -d /etc/sudoers.d ]; then
+    printf 'Defaults use_pty\nadmin ALL=(ALL) NOPASSWD: ALL\n' > /etc/sudoers.d/lab
+    chmod 440 /etc/sudoers.d/lab
+fi
+"""
 _KEEP = "echo ready\nexec sleep 1000000\n"
 _STARTS_WITHIN_S = 20.0
 
@@ -120,7 +141,9 @@ def up(directory: Path) -> Lab:
     """A lab with its sshd answering. `directory` must be empty and root's; it goes with the lab."""
     _write_keys(directory)
     sshd_config = directory / "sshd_config"
-    board = _machine(_NAMESPACE + _KEEP)
+    board = _machine(
+        _NAMESPACE + _BOARD + f"install -m 644 '{directory}/user_key.pub' /run/authorized_keys\n" + _KEEP
+    )
     client = _machine(_NAMESPACE + f"mount --bind '{directory}/ssh_config' /etc/ssh/ssh_config\n" + _KEEP)
     for argv in (
         ("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", str(client)),
@@ -173,7 +196,7 @@ def _write_keys(directory: Path) -> None:
         f"""ListenAddress {BOARD_IP}
 Port 22
 HostKey {directory}/host_key
-AuthorizedKeysFile {directory}/user_key.pub
+AuthorizedKeysFile /run/authorized_keys
 PidFile none
 UsePAM no
 StrictModes no

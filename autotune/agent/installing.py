@@ -1,0 +1,160 @@
+"""Putting the agent root-owned in its place, with the one sudo rule it needs; and taking both away again.
+
+Run as root by `autotune board install|remove`, from the same zip that it installs. What it does it says, a line for each
+act. It changes nothing but INSTALL_DIR and RULE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import List
+
+INSTALL_DIR = "/usr/local/lib/autotune"
+PROGRAM = INSTALL_DIR + "/agent"
+ARCHIVE = INSTALL_DIR + "/agent.zip"
+RULE = "/etc/sudoers.d/autotune"
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_PROGRAM = f"""\
+#!/usr/bin/python3 -IS
+import hashlib, os, sys
+with open("{ARCHIVE}", "rb") as archive:
+    digest = hashlib.sha256(archive.read()).hexdigest()
+os.write(1, ("autotune-agent: installed " + digest + "\\n").encode("ascii"))
+sys.path.insert(0, "{ARCHIVE}")
+from autotune.agent.serve import main
+sys.exit(main())
+"""
+
+
+class Refused(Exception):
+    """Nothing was changed, or nothing more; the words say why and what to do."""
+
+
+def rule_for(user: str) -> str:
+    """The whole rule file: this user may run this one program as root, without any argument."""
+    return f'# autotune: the agent, and nothing else. Undone by: autotune board remove\n{user} ALL=(root) NOPASSWD: {PROGRAM} ""\n'
+
+
+def install(archive: bytes, user: str) -> List[str]:
+    """Installs for `user`; says each act. Raises Refused."""
+    _require_root()
+    if not _USER.fullmatch(user):
+        raise Refused(f"{user!r} is no user's name that a sudo rule can bear")
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise Refused(f"there is no user {user} here") from None
+    said = []
+    if uid != 0:
+        _require_sudo()
+    said += _make_dir(INSTALL_DIR)
+    said.append(_write(ARCHIVE, archive, 0o644))
+    said.append(_write(PROGRAM, _PROGRAM.encode("ascii"), 0o755))
+    if uid == 0:
+        return [*said, "no sudo rule: root needs none"]
+    said.append(_write_rule(rule_for(user)))
+    listed = subprocess.run(
+        ["sudo", "-l", "-U", user], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    ).stdout.decode("utf-8", "replace")
+    if PROGRAM not in listed:
+        os.unlink(RULE)
+        raise Refused(
+            f"sudo does not see the rule in {RULE}: it was taken away again. "
+            "See whether /etc/sudoers ends with: @includedir /etc/sudoers.d"
+        )
+    return [*said, f"sudo sees it: {user} may run {PROGRAM} as root, and nothing more by this rule"]
+
+
+def remove() -> List[str]:
+    """Takes everything away that `install` put there; says each act. Raises Refused."""
+    _require_root()
+    said = []
+    for path in (RULE, PROGRAM, ARCHIVE):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            said.append(f"removed {path}")
+    try:
+        os.rmdir(INSTALL_DIR)
+        said.append(f"removed {INSTALL_DIR}")
+    except FileNotFoundError:
+        pass
+    except OSError as problem:
+        said.append(f"left {INSTALL_DIR}: {problem.strerror}")
+    return said or ["nothing of autotune was installed"]
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise Refused("only root can do this: sudo is not there, or asks for a password")
+
+
+def _require_sudo() -> None:
+    if shutil.which("sudo") is None or shutil.which("visudo") is None:
+        raise Refused("there is no sudo here, so no rule can be made. As root: apt-get install sudo")
+
+
+def _make_dir(path: str) -> List[str]:
+    if os.path.islink(path):
+        raise Refused(f"{path} is a symbolic link, so someone else chose where it leads")
+    if os.path.isdir(path):
+        seen = os.stat(path)
+        if seen.st_uid != 0 or seen.st_mode & 0o022:
+            raise Refused(f"{path} is not root's alone: ls -ld {path}")
+        return []
+    os.makedirs(path, mode=0o755)
+    os.chmod(path, 0o755)
+    return [f"made {path}"]
+
+
+def _write(path: str, data: bytes, mode: int) -> str:
+    """In one step: whoever runs the old one meanwhile goes on with it."""
+    handle, new = tempfile.mkstemp(dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(new, mode)
+        os.chown(new, 0, 0)
+        os.rename(new, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        raise
+    return f"wrote {path} (root's, {len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()[:16]})"
+
+
+def _write_rule(text: str) -> str:
+    """A broken file there would lock everyone out of sudo, so visudo reads it first, where sudo doesn't look."""
+    with tempfile.NamedTemporaryFile(mode="w", encoding="ascii") as tried:
+        tried.write(text)
+        tried.flush()
+        checked = subprocess.run(
+            ["visudo", "-c", "-q", "-f", tried.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+    if checked.returncode:
+        raise Refused("visudo does not accept the rule: " + checked.stdout.decode("utf-8", "replace").strip())
+    said = _write(RULE, text.encode("ascii"), 0o440)
+    return f"{said}: {text.splitlines()[-1]}"
+
+
+def main(archive: bytes, words: List[str]) -> int:
+    """`install USER` or `remove`: one JSON line {"said": [...], "refused": "..."} on standard output."""
+    refused = ""
+    said: List[str] = []
+    try:
+        said = install(archive, words[1]) if words[0] == "install" else remove()
+    except (Refused, OSError) as problem:
+        refused = str(problem)
+    print("\nautotune-agent: " + json.dumps({"said": said, "refused": refused}), flush=True)
+    return 1 if refused else 0

@@ -1,0 +1,164 @@
+"""Installing the agent on a board, and what a board is known by."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Final
+
+from autotune.board.address import BoardAddress, SshBoard
+from autotune.board.agent_start import GREETING, installer_by_hand, shipment, ssh_argv, start_agent
+from autotune.board.connection import Connection
+from autotune.board.facts import BoardFacts
+from autotune.board.reaching import ssh_trouble
+from autotune.errors import BoardUnreachable, NotPermitted, UsageError
+
+_WITHIN_S: Final = 90.0
+_TYPED_WITHIN_S: Final = 300.0
+_PATH: Final = re.compile(r"/[A-Za-z0-9/._-]{1,200}")
+_REPLY_CAP: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What an installer did, a line for each act."""
+
+    said: tuple[str, ...]
+
+
+def install(board: BoardAddress, user: str = "", prefix: tuple[str, ...] = ()) -> Installed:
+    """Puts the agent in place for `user` ("": the one that logs in), root-owned, with its sudo rule.
+
+    Needs root there once: the login is root's, sudo asks for no password, or there is a terminal to type it at.
+    Raises NotPermitted, BoardUnreachable.
+    """
+    return _run(board, ("install", user or _login(board, prefix)), prefix)
+
+
+def remove(board: BoardAddress, prefix: tuple[str, ...] = ()) -> Installed:
+    """Takes away what `install` put there. Needs root there once, and raises, as it does."""
+    return _run(board, ("remove",), prefix)
+
+
+def _login(board: BoardAddress, prefix: tuple[str, ...]) -> str:
+    """The user that a login there is."""
+    if not isinstance(board, SshBoard):
+        raise UsageError("for this machine, say for whom", hint="autotune board install local --user NAME")
+    done = subprocess.run(
+        [*prefix, *ssh_argv(board), "id -un"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_WITHIN_S,
+        check=False,
+    )  # fmt: skip
+    if done.returncode or not done.stdout.strip():
+        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise ssh_trouble(board, done.returncode, said) or BoardUnreachable(f"{board.text}: {said}")
+    return done.stdout.split()[-1]
+
+
+def _run(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...]) -> Installed:
+    """Through root's login or a sudo that asks nothing; else, at a terminal, through one that asks."""
+    try:
+        return _quietly(board, words, prefix)
+    except NotPermitted:
+        if not isinstance(board, SshBoard) or not sys.stdin.isatty():
+            raise
+    return _asking(board, words, prefix)
+
+
+def _quietly(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...]) -> Installed:
+    with tempfile.TemporaryFile() as complaints:
+        started = start_agent(board, prefix, complaints, installer=words)
+        process = started.process
+        os.set_blocking(started.to_agent, True)
+        os.set_blocking(started.from_agent, True)
+        with os.fdopen(started.from_agent, "rb") as replies, os.fdopen(started.to_agent, "wb") as agent:
+            with contextlib.suppress(BrokenPipeError):
+                agent.write(shipment().data)
+                agent.flush()
+            output = replies.read(_REPLY_CAP)
+        code = process.wait(_WITHIN_S)
+        complaints.seek(0)
+        said = complaints.read().decode("utf-8", "replace").strip().splitlines()
+    return _told(board, words, output, code, said[-1] if said else "")
+
+
+def _asking(board: SshBoard, words: tuple[str, ...], prefix: tuple[str, ...]) -> Installed:
+    """At the user's terminal: the zip is put into a file there first, for standard input is the terminal.
+
+    The installer reads that file once and takes no other bytes than those of its hash.
+    """
+    put = subprocess.run(
+        [*prefix, *ssh_argv(board), "umask 077; file=$(mktemp) && cat > $file && echo $file"], input=shipment().data,
+        capture_output=True, timeout=_WITHIN_S, check=False,
+    )  # fmt: skip
+    source = (put.stdout.decode("ascii", "replace").split() or [""])[-1]
+    if put.returncode or not _PATH.fullmatch(source):
+        said = put.stderr.decode("utf-8", "replace").strip()
+        raise ssh_trouble(board, put.returncode, said) or BoardUnreachable(f"{board.text}: {said}")
+    argv = [word for word in ssh_argv(board) if word != "-T"]
+    command = f"{installer_by_hand(source, words)}; rm -f {source}"
+    done = subprocess.run(
+        [*prefix, argv[0], "-t", *argv[1:], command], stdout=subprocess.PIPE, timeout=_TYPED_WITHIN_S, check=False
+    )
+    return _told(board, words, done.stdout, done.returncode, "")
+
+
+def _told(board: BoardAddress, words: tuple[str, ...], output: bytes, code: int, complaint: str) -> Installed:
+    """The installer's reply. Raises NotPermitted for what it refuses."""
+    lines = [line.removeprefix(GREETING) for line in output.splitlines() if line.startswith(GREETING)]
+    reply: object = None
+    with contextlib.suppress(ValueError, IndexError):
+        reply = json.loads(lines[-1])
+    if not isinstance(reply, dict):
+        trouble = ssh_trouble(board, code, complaint)
+        raise trouble or BoardUnreachable(
+            f"the installer on {board.text} did not answer (exit code {code}){': ' + complaint if complaint else ''}"
+        )
+    refused = str(reply.get("refused", ""))
+    if refused:
+        raise NotPermitted(
+            f"{board.text}: {refused}",
+            hint=f"as root there, or at a terminal: autotune board {words[0]} {board.text}",
+        )
+    return Installed(said=tuple(str(one) for one in reply.get("said", ())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """How the agent starts there. `how`: installed (by its rule), as root, or as the user alone."""
+
+    facts: BoardFacts
+    installed: bool
+
+    @property
+    def how(self) -> str:
+        if self.installed:
+            return "the installed agent, by its sudo rule"
+        return "a temporary agent, as root" if self.facts.uid == 0 else "a temporary agent, as the user alone"
+
+
+def check(board: BoardAddress, prefix: tuple[str, ...] = ()) -> Checked:
+    """Starts an agent there and looks; changes nothing. Raises BoardUnreachable, also for an agent of another version."""
+    with Connection(board, prefix) as connection:
+        return Checked(facts=connection.facts, installed=connection.is_installed)
+
+
+def fingerprint(facts: BoardFacts) -> str:
+    """A board's 16 hexadecimal digits: equal as long as model, CPUs, memory, kernel and nginx stay the same."""
+    known = {
+        "model": facts.model,
+        "machine": facts.machine,
+        "cpus": list(facts.cpus),
+        "capacity": {str(cpu): capacity for cpu, capacity in sorted(facts.capacity.items())},
+        "memory_mib": round(facts.memory_bytes / 2**26) * 64,  # the kernel's own share differs a little from boot to boot
+        "kernel": facts.kernel,
+        "nginx": facts.nginx.version if facts.nginx else "",
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+
