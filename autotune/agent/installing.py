@@ -14,7 +14,6 @@ import pwd
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from typing import List
 
@@ -63,7 +62,11 @@ def install(archive: bytes, user: str) -> List[str]:
         return [*said, "no sudo rule: root needs none"]
     said.append(_write_rule(rule_for(user)))
     listed = subprocess.run(
-        ["sudo", "-l", "-U", user], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        ["sudo", "-l", "-U", user],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     ).stdout.decode("utf-8", "replace")
     if PROGRAM not in listed:
         os.unlink(RULE)

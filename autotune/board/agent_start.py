@@ -155,7 +155,18 @@ def start_agent(
 
 def _argv(board: BoardAddress, installer: tuple[str, ...]) -> list[str]:
     agent = shipment()
-    words = ["-I", "-S", "-c", _code(), AGENT_WORD, str(len(agent.data)), agent.digest, "root", "-", *installer]
+    words = [
+        "-I",
+        "-S",
+        "-c",
+        _code(),
+        AGENT_WORD,
+        str(len(agent.data)),
+        agent.digest,
+        "root",
+        "-",
+        *installer,
+    ]
     match board:
         case LocalBoard():
             return [sys.executable, *words]
@@ -192,5 +203,16 @@ def ssh_argv(board: SshBoard) -> list[str]:
 def installer_by_hand(source: str, words: tuple[str, ...]) -> str:
     """The command that runs the installer through a sudo that asks for a password; the zip waits in the file `source`."""
     agent = shipment()
-    argv = ["sudo", "--", _ROOT_PYTHON, "-I", "-S", "-c", _code(), AGENT_WORD, str(len(agent.data)), agent.digest]
+    argv = [
+        "sudo",
+        "--",
+        _ROOT_PYTHON,
+        "-I",
+        "-S",
+        "-c",
+        _code(),
+        AGENT_WORD,
+        str(len(agent.data)),
+        agent.digest,
+    ]
     return shlex.join([*argv, "is root", source, *words])

@@ -104,7 +104,10 @@ def _asking(board: SshBoard, words: tuple[str, ...], prefix: tuple[str, ...]) ->
     argv = [word for word in ssh_argv(board) if word != "-T"]
     command = f"{installer_by_hand(source, words)}; rm -f {source}"
     done = subprocess.run(
-        [*prefix, argv[0], "-t", *argv[1:], command], stdout=subprocess.PIPE, timeout=_TYPED_WITHIN_S, check=False
+        [*prefix, argv[0], "-t", *argv[1:], command],
+        stdout=subprocess.PIPE,
+        timeout=_TYPED_WITHIN_S,
+        check=False,
     )
     return _told(board, words, done.stdout, done.returncode, "")
 
@@ -156,9 +159,9 @@ def fingerprint(facts: BoardFacts) -> str:
         "machine": facts.machine,
         "cpus": list(facts.cpus),
         "capacity": {str(cpu): capacity for cpu, capacity in sorted(facts.capacity.items())},
-        "memory_mib": round(facts.memory_bytes / 2**26) * 64,  # the kernel's own share differs a little from boot to boot
+        "memory_mib": round(facts.memory_bytes / 2**26)
+        * 64,  # the kernel's own share differs a little from boot to boot
         "kernel": facts.kernel,
         "nginx": facts.nginx.version if facts.nginx else "",
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
-

@@ -24,7 +24,7 @@ User: TypeAlias = Annotated[
 def add_commands(app: typer.Typer) -> None:
     boards = typer.Typer(
         no_args_is_help=True,
-        help="A board at the other end of a cable: install, check, remove, fingerprint.",
+        help="A board over ssh: install, check, remove, fingerprint.",
         epilog=examples(f"autotune board check {_HERE}", f"autotune board install {_HERE}"),
     )
     boards.command("install", epilog=examples(f"autotune board install {_HERE}"))(install)

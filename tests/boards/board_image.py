@@ -98,7 +98,7 @@ def image() -> Path:
     """The directory of the image, made when the cache hasn't it: base.qcow2, board.{vmlinuz,initrd,dtb}, user_key."""
     place = cache() / image_key()
     place.parent.mkdir(parents=True, exist_ok=True)
-    with open(cache() / "lock", "w", encoding="ascii") as lock:
+    with (cache() / "lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.is_dir():
             if why := why_no_image():
@@ -162,7 +162,9 @@ def _sources() -> list[str]:
         if component == "main" and (release == SUITE or release.startswith(SUITE + "-"))
     ]
     if not found:
-        raise SystemExit(f"virtual-board: this machine's apt knows no mirror of Debian {SUITE} (apt-get update?)")
+        raise SystemExit(
+            f"virtual-board: this machine's apt knows no mirror of Debian {SUITE} (apt-get update?)"
+        )
     return list(dict.fromkeys(found))
 
 
@@ -174,8 +176,7 @@ def _kernel(work: Path, sources: list[str]) -> tuple[Path, str, Path]:
     (apt / "status").touch()
     (apt / "sources.list").write_text("\n".join(sources) + "\n", encoding="ascii")
     options = [
-        f"-oAPT::{name}"
-        for name in ("Architecture=arm64", "Architectures::=arm64", "Sandbox::User=root")
+        f"-oAPT::{name}" for name in ("Architecture=arm64", "Architectures::=arm64", "Sandbox::User=root")
     ]
     options += [
         f"-oDir::{name}"
@@ -199,7 +200,7 @@ def _kernel(work: Path, sources: list[str]) -> tuple[Path, str, Path]:
     _run("dpkg-deb", "-x", str(next(downloads.glob("busybox-static*"))), str(busybox))
     version = name.removeprefix("linux-image-")
     _run("depmod", "-b", str(kernel), version)
-    return kernel, version, next(busybox.rglob("busybox"))
+    return kernel, version, busybox / "bin/busybox"
 
 
 @contextlib.contextmanager
@@ -261,7 +262,10 @@ def _settings(root: Path, key: str) -> None:
             group.write(f"{user}:x:{number}:\n")
         with (root / "etc/shadow").open("a", encoding="ascii") as shadow:
             shadow.write(f"{user}:*:19000:0:99999:7:::\n")
-    for home, owner in (("root", 0), *((f"home/{user}", number) for number, user in enumerate(USERS, start=1000))):
+    for home, owner in (
+        ("root", 0),
+        *((f"home/{user}", number) for number, user in enumerate(USERS, start=1000)),
+    ):
         ssh = root / home / ".ssh"
         ssh.mkdir(parents=True, exist_ok=True)
         (ssh / "authorized_keys").write_text(key, encoding="ascii")
@@ -302,7 +306,9 @@ def _initrd(work: Path, kernel: Path, version: str, busybox: Path, made: Path) -
     (inside / "init").chmod(0o755)
     load: list[str] = []
     for module in _BOOT_MODULES:
-        for line in _told("modprobe", "-d", str(kernel), "-S", version, "--show-depends", module).splitlines():
+        for line in _told(
+            "modprobe", "-d", str(kernel), "-S", version, "--show-depends", module
+        ).splitlines():
             words = line.split()
             if words[:1] != ["insmod"]:
                 continue

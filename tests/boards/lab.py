@@ -84,11 +84,11 @@ class Lab:
 
     def processes(self) -> list[int]:
         """Every process on either machine, keepers too."""
-        mounts = {os.readlink(f"/proc/{pid}/ns/mnt") for pid in (self.board_pid, self.client_pid)}
+        mounts = {Path(f"/proc/{pid}/ns/mnt").readlink() for pid in (self.board_pid, self.client_pid)}
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdigit() and os.readlink(entry / "ns/mnt") in mounts:
+                if entry.name.isdigit() and (entry / "ns/mnt").readlink() in mounts:
                     found.append(int(entry.name))
         return found
 
@@ -156,13 +156,14 @@ def up(directory: Path) -> Lab:
         ("ip", "link", "set", "eth0", "up"),
     ):
         subprocess.run([*_inside(client), *argv], check=True)
-    sshd = subprocess.Popen(
-        [*_inside(board), "/usr/sbin/sshd", "-D", "-e", "-f", str(sshd_config)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=Path(directory, "sshd.log").open("ab"),
-        start_new_session=True,
-    )
+    with (directory / "sshd.log").open("ab") as log:
+        sshd = subprocess.Popen(
+            [*_inside(board), "/usr/sbin/sshd", "-D", "-e", "-f", str(sshd_config)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
     lab = Lab(board_pid=board, client_pid=client, sshd_pid=sshd.pid, directory=str(directory))
     lab.save()
     _wait_for_ssh(lab)

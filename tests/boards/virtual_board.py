@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import board_image
 import board_tree
@@ -27,13 +27,13 @@ _BOOTS_WITHIN_S: Final = 240.0
 _WARM_C: Final = 40.0
 _SNAPSHOT: Final = "booted"
 _NGINX_AND_SSH: Final = "systemctl is-active --quiet ssh nginx && nproc"
-_SET_HEAT: Final = """\
+_SET_HEAT: Final = f"""\
 import mmap, os, struct, sys
 zone, tenths = int(sys.argv[1]), int(sys.argv[2])
-memory = mmap.mmap(os.open("/dev/mem", os.O_RDWR | os.O_SYNC), 0x10000, offset=%d)
-at = zone * %d + %d
-memory[at:at + 4] = struct.pack("<I", %d | tenths)
-""" % (board_tree.SENSORS, board_tree.SENSOR_STEP, board_tree.SENSOR_WORD, board_tree.VALID)
+memory = mmap.mmap(os.open("/dev/mem", os.O_RDWR | os.O_SYNC), 0x10000, offset={board_tree.SENSORS})
+at = zone * {board_tree.SENSOR_STEP} + {board_tree.SENSOR_WORD}
+memory[at:at + 4] = struct.pack("<I", {board_tree.VALID} | tenths)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,9 @@ class VirtualBoard:
 
     def heat(self, zone: str, celsius: float) -> None:
         """Sets what the sensor of a zone reads, from inside, as a hot chip would."""
-        number = [one.name.removesuffix("-thermal") for one in board_tree.ZONES].index(zone.removesuffix("-thermal"))
+        number = [one.name.removesuffix("-thermal") for one in board_tree.ZONES].index(
+            zone.removesuffix("-thermal")
+        )
         program = "python3 -c '" + _SET_HEAT.replace("'", '"') + f"' {number} {round(celsius * 10)}"
         done = self.ssh(program)
         if done.returncode:
@@ -144,7 +146,7 @@ class Monitor:
         self._file.readline()
         self.do("qmp_capabilities")
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -242,15 +244,16 @@ def _qemu(board: VirtualBoard, *, snapshot: bool) -> int:
     image, directory = Path(board.image), Path(board.directory)
     with contextlib.suppress(FileNotFoundError):
         (directory / "qmp").unlink()
-    heat = [
-        word
-        for number in range(len(board_tree.ZONES))
-        for word in (
-            "-device",
-            f"loader,addr={board_tree.SENSORS + number * board_tree.SENSOR_STEP + board_tree.SENSOR_WORD:#x},"
-            f"data={board_tree.VALID | round(_WARM_C * 10):#x},data-len=4",
-        )
-    ]
+    heat: list[str] = []
+    for number in range(len(board_tree.ZONES)):
+        at = board_tree.SENSORS + number * board_tree.SENSOR_STEP + board_tree.SENSOR_WORD
+        reading = board_tree.VALID | round(_WARM_C * 10)
+        heat += ["-device", f"loader,addr={at:#x},data={reading:#x},data-len=4"]
+    forwarded = "".join(
+        f",hostfwd=tcp:127.0.0.1:{port}-:{inside}"
+        for port, inside in ((board.ssh_port, 22), (board.http_port, 80))
+    )
+    network = f"user,id=n0,restrict=on{forwarded}"
     argv = [
         "qemu-system-aarch64", "-M", board_image.MACHINE, "-cpu", "cortex-a76", "-smp", str(board_tree.CPUS),
         "-m", str(board_image.MEMORY_MIB), "-accel", "tcg,thread=single,tb-size=256", "-nodefaults", "-display", "none",
@@ -258,24 +261,25 @@ def _qemu(board: VirtualBoard, *, snapshot: bool) -> int:
         "-kernel", str(image / "board.vmlinuz"), "-initrd", str(image / "board.initrd"), "-dtb", str(image / "board.dtb"),
         "-append", "root=/dev/vda rw console=ttyAMA0 quiet panic=-1 mitigations=off nokaslr audit=0 nowatchdog",
         "-drive", f"if=none,id=d0,file={directory}/run.qcow2,format=qcow2,cache=unsafe", "-device", "virtio-blk-pci,drive=d0",
-        "-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{board.ssh_port}-:22,"
-        f"hostfwd=tcp:127.0.0.1:{board.http_port}-:80",
+        "-netdev", network,
         "-device", "virtio-net-pci,romfile=,netdev=n0", "-object", "rng-random,id=r0,filename=/dev/urandom",
         "-device", "virtio-rng-pci,rng=r0", *heat, *(("-loadvm", _SNAPSHOT) if snapshot else ()),
     ]  # fmt: skip
-    with open(directory / "qemu.log", "ab") as log:
+    with (directory / "qemu.log").open("ab") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     time.sleep(0.2)
     if process.poll() is not None:
-        raise RuntimeError("QEMU did not start: " + Path(directory, "qemu.log").read_text(errors="replace")[-400:])
+        raise RuntimeError(
+            "QEMU did not start: " + Path(directory, "qemu.log").read_text(errors="replace")[-400:]
+        )
     return process.pid
 
 
 def _require_snapshot(image: Path) -> None:
     """booted.qcow2 beside the image: a board that has just booted, to be copied and gone on with."""
-    with open(image / "lock", "w", encoding="ascii") as lock:
+    with (image / "lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (image / "booted.qcow2").exists():
             return
