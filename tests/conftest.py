@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import lab as labs
+
     from autotune.board.connection import Connection
 
 NOBODY = 65534
@@ -169,6 +171,19 @@ def board_namespace() -> Iterator[BoardNamespace]:
 def module_namespace() -> Iterator[BoardNamespace]:
     """One machine for all tests of a file, for tests that leave it as they found it."""
     yield from make_namespace()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
+    """A board over ssh and its client, for all tests of a file, which leave them as they found them; skipped, with the
+    reason, where none is to be had.
+    """
+    import lab as labs
+
+    if why := labs.why_no_lab():
+        pytest.skip(why)
+    with labs.a_lab(tmp_path_factory.mktemp("lab")) as made:
+        yield made
 
 
 @pytest.fixture

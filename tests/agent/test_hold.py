@@ -298,9 +298,9 @@ def test_a_configuration_that_others_could_have_written_is_not_roots_to_run(
 # -- the line -------------------------------------------------------------------------------------------------------------
 
 
-def test_only_this_machine_can_be_reached() -> None:
-    with pytest.raises(UsageError, match="ssh://board"):
-        connect("ssh://board")
+def test_what_is_no_address_is_not_reached() -> None:
+    with pytest.raises(UsageError, match="http://board"):
+        connect("http://board")
 
 
 def test_an_agent_that_cannot_start_is_told_with_its_last_words() -> None:

@@ -97,6 +97,9 @@ class Lab:
         for pid in sorted(self.processes(), reverse=True):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for pid in (self.board_pid, self.client_pid, self.sshd_pid):
+            with contextlib.suppress(ChildProcessError):  # another process started this lab
+                os.waitpid(pid, 0)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def save(self) -> None:
@@ -157,14 +160,12 @@ def up(directory: Path) -> Lab:
     ):
         subprocess.run([*_inside(client), *argv], check=True)
     with (directory / "sshd.log").open("ab") as log:
-        sshd = subprocess.Popen(
+        sshd = _started(
             [*_inside(board), "/usr/sbin/sshd", "-D", "-e", "-f", str(sshd_config)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,
+            log.fileno(),
+            log.fileno(),
         )
-    lab = Lab(board_pid=board, client_pid=client, sshd_pid=sshd.pid, directory=str(directory))
+    lab = Lab(board_pid=board, client_pid=client, sshd_pid=sshd, directory=str(directory))
     lab.save()
     _wait_for_ssh(lab)
     return lab
@@ -172,18 +173,31 @@ def up(directory: Path) -> Lab:
 
 def _machine(script: str) -> int:
     """The process that keeps a machine's namespaces alive."""
-    keeper = subprocess.Popen(
-        ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
-    assert keeper.stdout is not None
-    if keeper.stdout.readline() != "ready\n":
-        raise RuntimeError("a machine of the lab did not start")
-    keeper.stdout.close()
-    return keeper.pid
+    read, write = os.pipe()
+    try:
+        keeper = _started(
+            ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script], write
+        )
+    finally:
+        os.close(write)
+    with os.fdopen(read, encoding="ascii") as told:
+        if told.readline() != "ready\n":
+            raise RuntimeError("a machine of the lab did not start")
+    return keeper
+
+
+def _started(argv: list[str], stdout: int, stderr: int = 2) -> int:
+    """A process in a session of its own, which outlives us; its pid."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        actions = [
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
+        ]
+        return os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+    finally:
+        os.close(null)
 
 
 def _write_keys(directory: Path) -> None:
@@ -205,6 +219,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 UseDNS no
+DenyUsers nobody
 MaxStartups 100
 """,
         encoding="utf-8",
