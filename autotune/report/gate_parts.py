@@ -14,23 +14,26 @@ from autotune.report.words import count_text, local_time_text, percent_text
 
 
 def gates_table(log: Sequence[Event], night: int) -> Table:
-    """The gates that some sample of the night did not pass, or of which the board could not tell."""
+    """The gates that a sample of the night did not pass, or of which the board could tell only sometimes."""
     asked = _asked(log, night)
     gates = _counts(asked)
     rows = tuple(
         (name, f"{counts[True]:,}", f"{counts[False]:,}", f"{counts[None]:,}", _detail(asked, name))
         for name, counts in gates.items()
-        if counts[False] or counts[None]
+        if counts[False] or (counts[None] and counts[True])
     )
-    passed = len(gates) - len(rows)
+    never = [name for name, counts in gates.items() if not counts[True] and not counts[False]]
+    passed = len(gates) - len(rows) - len(never)
+    notes = (
+        *((f"{count_text(passed, 'other gate')} let every sample of night {night} pass.",) if passed else ()),
+        *((f"This board can't tell: {', '.join(never)}.",) if never else ()),
+    )
     return Table(
-        title="Gates that did not let every sample pass, or could not tell",
-        columns=("gate", "passed", "stopped", "could not tell", "the last of these"),
+        title="Gates",
+        columns=("gate", "passed", "not passed", "could not tell", "the last of these"),
         rows=rows,
-        right=frozenset({"passed", "stopped", "could not tell"}),
-        note=f"{count_text(passed, 'other gate')} let every sample of night {night} pass."
-        if passed and rows
-        else "",
+        right=frozenset({"passed", "not passed", "could not tell"}),
+        note=" ".join(notes),
     )
 
 
@@ -52,9 +55,9 @@ def steps_table(log: Sequence[Event], night: int) -> Table:
 
 
 def gates_json(log: Sequence[Event], night: int) -> list[dict[str, Any]]:
-    """How often each gate let a sample pass, stopped one, or could not tell."""
+    """How often each gate was passed, was not, or could not tell."""
     return [
-        {"gate": name, "passed": counts[True], "stopped": counts[False], "could_not_tell": counts[None]}
+        {"gate": name, "passed": counts[True], "not_passed": counts[False], "could_not_tell": counts[None]}
         for name, counts in _counts(_asked(log, night)).items()
     ]
 
@@ -67,16 +70,18 @@ def steps_json(log: Sequence[Event], night: int) -> list[dict[str, Any]]:
 
 
 def gates_text(gates: Sequence[GateResult]) -> str:
-    """12 passed; 11 passed, kernel log could not be told."""
+    """12 passed; 11 passed, 1 could not be told; 11 passed, not clock step."""
     if not gates:
         return "-"
-    passed = [one for one in gates if one.passed]
-    others = [
-        f"{one.name} {'could not be told' if one.passed is None else 'not passed'}"
-        for one in gates
-        if not one.passed
-    ]
-    return ", ".join((f"{len(passed)} passed", *others))
+    told = [one for one in gates if one.passed is not None]
+    unknown = len(gates) - len(told)
+    return ", ".join(
+        (
+            f"{sum(bool(one.passed) for one in told)} passed",
+            *((f"{unknown} could not be told",) if unknown else ()),
+            *(f"not {one.name}" for one in told if not one.passed),
+        )
+    )
 
 
 def _asked(log: Sequence[Event], night: int) -> list[GateResult]:
@@ -91,12 +96,17 @@ def _asked(log: Sequence[Event], night: int) -> list[GateResult]:
 def _counts(asked: Sequence[GateResult]) -> dict[str, Counter[bool | None]]:
     found: dict[str, Counter[bool | None]] = {}
     for gate in asked:
-        found.setdefault(gate.name, Counter())[gate.passed] += 1
+        found.setdefault(_name(gate), Counter())[gate.passed] += 1
     return found
 
 
+def _name(gate: GateResult) -> str:
+    """Without the workload in front, for there is one such gate for each run of a sample."""
+    return gate.name.rpartition(": ")[2]
+
+
 def _detail(asked: Sequence[GateResult], name: str) -> str:
-    last = next(one for one in reversed(asked) if one.name == name and not one.passed)
+    last = next(one for one in reversed(asked) if _name(one) == name and not one.passed)
     figure = "" if last.value is None else f"{last.value:g}"
     limit = "" if last.limit is None else f" (limit {last.limit:g})"
     return ": ".join(text for text in (figure + limit, last.detail) if text) or "-"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from autotune.measurement.scores import TrialScore
 
 _BEST_TRIALS = 10
+_NUMBER = re.compile(r"\d+")
 
 
 def study_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialScore]) -> Page:
@@ -155,6 +157,7 @@ def trial_page(study: Study, log: Sequence[Event], scores: Mapping[int, TrialSco
         ),
         *changes_parts("It changes", changes(study, stock, proposal.configuration)),
         _samples_table(study, log, number),
+        _doubts_table(log, number),
         Table(
             title="Failures",
             columns=("place", "gate", "blame", "reason"),
@@ -193,13 +196,12 @@ def _samples_table(study: Study, log: Sequence[Event], number: int) -> Table:
     rows: list[tuple[str, ...]] = []
     for event in _samples(log, number):
         place, at = event.key.text, local_time_text(event.at)
-        doubts = "; ".join(doubt.text for doubt in event.doubts) or "-"
         gates = gates_text(event.gates)
         if several:
             rows.append(
                 (
                     *(place, at, "all (mean)", rate_text(mean_requests_per_s(study, event))),
-                    *("-", "-", "-", gates, doubts),
+                    *("-", "-", "-", gates),
                 )
             )
         for name, run in event.measurements.items():
@@ -209,12 +211,29 @@ def _samples_table(study: Study, log: Sequence[Event], number: int) -> Table:
                 str(run.errors.total),
                 f"{run.server_cpu_s:.2f}",
             )
-            rows.append((place, at, name, *figures, *(("", "") if several else (gates, doubts))))
+            rows.append((place, at, name, *figures, "" if several else gates))
     return Table(
         title="Samples",
-        columns=("place", "at", "workload", "requests/s", "p99", "errors", "CPU s", "gates", "doubts"),
+        columns=("place", "at", "workload", "requests/s", "p99", "errors", "CPU s", "gates"),
         rows=tuple(rows),
         right=frozenset({"requests/s", "p99", "errors", "CPU s"}),
+    )
+
+
+def _doubts_table(log: Sequence[Event], number: int) -> Table:
+    """The doubts of a trial's samples, those together that differ in their figures only."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for event in _samples(log, number):
+        for doubt in event.doubts:
+            alike.setdefault((doubt.code, _NUMBER.sub("#", doubt.text)), []).append(doubt.text)
+    return Table(
+        title="Doubts about its samples",
+        columns=("n", "doubt"),
+        rows=tuple(
+            (str(len(texts)), ("the last: " if len(set(texts)) > 1 else "") + texts[-1])
+            for texts in sorted(alike.values(), key=len, reverse=True)
+        ),
+        right=frozenset({"n"}),
     )
 
 

@@ -32,7 +32,7 @@ def test_a_sample_is_shown_with_its_gates_and_its_open_loop_run() -> None:
     study = a_study()
     log = a_night(study, meters=True)
     scores = trial_scores(study, log)
-    assert "1 passed, kernel log could not be told" in trial_page(study, log, scores, BEST).text(200)
+    assert "1 passed, 1 could not be told" in trial_page(study, log, scores, BEST).text(200)
     sample = trial_json(study, log, scores, BEST)["samples"][0]
     assert [(gate["name"], gate["passed"]) for gate in sample["gates"]] == [
         ("temperature", True),
@@ -56,16 +56,37 @@ def test_a_failure_is_shown_under_the_name_of_its_gate() -> None:
     (row,) = [line for line in page.splitlines() if "84.5 (limit 70)" in line]
     assert row.split()[0] == "temperature"
     counted = {one["gate"]: one for one in study_json(study, log, scores)["gates"]}
-    assert (counted["temperature"]["stopped"], counted["kernel log"]["passed"]) == (1, 0)
+    assert (counted["temperature"]["not_passed"], counted["kernel log"]["passed"]) == (1, 0)
 
 
-def test_gates_that_all_samples_passed_take_no_room() -> None:
+def test_gates_that_all_samples_passed_take_one_line() -> None:
     study = a_study()
-    assert "let every sample" not in overview(study, a_night(study))
-    log = a_night(study, meters=True)
-    page = overview(study, log)
-    assert "1 other gate let every sample of night 1 pass." in page
-    assert "temperature" not in page
+    assert "Gates" not in overview(study, a_night(study))
+    page = overview(study, a_night(study, meters=True))
+    gates = page.partition("Gates")[2].partition("\n\n")[0]
+    assert gates.split("\n")[1:] == [
+        "  1 other gate let every sample of night 1 pass. This board can't tell: kernel log."
+    ]
+
+
+def test_one_gate_of_several_runs_is_one_row() -> None:
+    study = a_study()
+    log: list[Event] = []
+    for event in a_night(study, meters=True):
+        if isinstance(event, Sample):
+            late = event.key.block == 0
+            gates = (
+                GateResult(name="small: clock step", passed=None if late else True),
+                GateResult(name="small at 7500 requests/s: clock step", passed=True),
+            )
+            log.append(event.model_copy(update={"gates": gates}))
+        else:
+            log.append(event)
+    (row,) = [line for line in overview(study, log).splitlines() if "clock step" in line]
+    assert row.strip().startswith("clock step ")
+    (counted,) = study_json(study, log, trial_scores(study, log))["gates"]
+    assert counted["gate"] == "clock step"
+    assert counted["passed"] > counted["could_not_tell"] > 0
 
 
 def test_a_jump_of_stock_is_shown_with_the_trials_around_it() -> None:
