@@ -11,7 +11,7 @@ from autotune.board.placement import CpuPlacement
 from autotune.board.records import LoadOrder, LoadSeen, PutFile, UrlSeen
 from autotune.errors import BoardUnfit
 from autotune.experiment.bench import Measure
-from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
+from autotune.experiment.events import Arm, Event, Failure, NightBegun, Sample, SampleKey, Stage
 from autotune.experiment.study import (
     FitnessLimits,
     HandTunedSequence,
@@ -22,7 +22,9 @@ from autotune.experiment.study import (
     Url,
     Workload,
 )
+from autotune.runner.clocks import WallClock
 from autotune.runner.live_bench import LiveBench, _truths
+from autotune.runner.live_board import LiveHold
 from autotune.runner.session import Held, read_board
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import SearchSpace
@@ -145,3 +147,38 @@ def test_only_the_page_itself_is_taken_for_the_truth(statuses: tuple[int, ...]) 
     ]
     with pytest.raises(BoardUnfit, match=r"/a answers .*, not 200"):
         _truths((Url(target="/a"),), answers)
+
+
+def test_a_night_on_a_warm_board_waits_cools_down_and_then_measures(
+    board_namespace: BoardNamespace, real_nginx: str, real_wrk: str
+) -> None:
+    """A STAND-IN thermal zone: this machine has none. Its four samples before begin at 50 degrees."""
+    zone = "/sys/class/thermal/thermal_zone0"
+    assert board_namespace.run("mount", "-t", "tmpfs", "tmpfs", "/sys/class").returncode == 0
+    board_namespace.run("mkdir", "-p", zone)
+    board_namespace.write(f"{zone}/type", "soc-thermal\n")
+    hold = LiveHold(held(board_namespace), WallClock())
+    begun = NightBegun(night=1, at="2026-01-01T00:00:00+00:00", stock={}, facts={}, space_ids=())
+    hold.go_on(begun)
+    log: list[Event] = [begun]
+
+    def taken(position: int, celsius: int) -> Sample:
+        board_namespace.write(f"{zone}/temp", f"{celsius}000\n")
+        key = SampleKey(night=1, stage=Stage.FINALS, block=0, position=position)
+        asked = order().model_copy(update={"key": key})
+        waits = 0
+        while hold.wait_s(asked, log) > 0:
+            waits += 1
+            board_namespace.write(f"{zone}/temp", "54000\n")
+        assert waits == (celsius > 55)
+        event = hold.measure(asked).event
+        assert isinstance(event, Sample)
+        return event
+
+    log += [taken(position, 50) for position in range(4)]
+    warm = taken(4, 80)
+    (gate,) = (one for one in warm.gates if one.name == "not cooled down")
+    assert (gate.passed, gate.value, gate.limit) == (True, 54.0, 55.0)
+    assert warm.main.counters["before.temp_soc_thermal_c"] == 54.0
+    (clock,) = (one for one in warm.gates if one.name == "slow clock")
+    assert clock.value is not None, "the night's first four tell what the clock was"
