@@ -20,7 +20,7 @@ from autotune.space.value import Value
 
 FEWEST_CONFIGURATIONS = 30
 """With fewer, five folds of them say nothing of a model."""
-USEFUL_R2 = 0.5
+USEFUL_R2 = 0.3
 """Held-out fit from which a model knows better what to keep than sizes and each change alone (in simulated nights)."""
 SHARES = (0.9, 0.97, 1.0)
 """Of the gain that the model expects, what three of the subsets are to carry: each the smallest that does. The fourth is

@@ -6,6 +6,7 @@ Python draws the same one.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
@@ -15,12 +16,18 @@ T = TypeVar("T")
 
 def shuffled(items: Sequence[T], *place: int | str) -> tuple[T, ...]:
     """The items in a random order that depends on nothing but `place` and how many there are."""
-    text = "/".join(str(part) for part in place)
+    order = _order("/".join(str(part) for part in place), len(items))
+    return tuple(items[index] for index in order)
+
+
+@functools.lru_cache(maxsize=4096)
+def _order(text: str, size: int) -> tuple[int, ...]:
+    """A random order of so many. Kept, for a night asks for the orders of all its rounds again before each sample."""
 
     def rank(index: int) -> bytes:
         return hashlib.sha256(f"{text}/{index}".encode()).digest()
 
-    return tuple(items[index] for index in sorted(range(len(items)), key=rank))
+    return tuple(sorted(range(size), key=rank))
 
 
 def turned(pair: tuple[T, T], index: int) -> tuple[T, T]:

@@ -6,10 +6,9 @@ import random
 from functools import partial
 from typing import Final
 
-from protocol_cache import ROOT, Chunk, chunks_of
-from protocol_night import Night, begun_on, real_sampler, study_of
+from protocol_cache import Chunk, chunks_of
+from protocol_night import Night, begun_on, real_sampler, shipped_study, study_of
 
-from autotune.definitions.study_file import read_study
 from autotune.experiment.study import Budget
 from autotune.measurement.logbook import read_log
 from autotune.space.configuration import Configuration
@@ -57,7 +56,7 @@ def distilled(seed: int) -> DistilledSeen:
     """A night on a board of its own truth: of its parameters a few help, a few harm, and most do nothing."""
     chance = random.Random(f"distilled {seed}")
     board = plain_board()
-    shipped = read_study(ROOT / "studies" / FILE)
+    shipped = shipped_study(FILE)
     free = [one for one in shipped.space.parameters if one.when is None and not one.setting.changes_service]
     usable = [one.id for one in free if not board.lacking(one.id, shipped)]
     ids = chance.sample(usable, PARAMETERS)

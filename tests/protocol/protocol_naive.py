@@ -17,10 +17,9 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from protocol_cache import ROOT, Chunk, chunks_of
-from protocol_night import Night, begun_for, real_sampler, samples_taken
+from protocol_cache import Chunk, chunks_of
+from protocol_night import Night, begun_for, real_sampler, samples_taken, shipped_study
 
-from autotune.definitions.study_file import read_study
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Arm, NightBegun, Sample, SampleKey, Stage
 from autotune.experiment.study import Budget, LatencyCheck, Study
@@ -81,7 +80,7 @@ def both(cv: float, seed: int) -> BothSeen:
     board = synthetic_board("rock5b")
     # A disturbed run is a slow one: no luck makes a server a third faster, as a symmetric heavy tail would.
     board = replace(board, disturbance=replace(board.disturbance, cv=cv, kind="one-sided"))
-    study = read_study(ROOT / "studies" / STUDY).model_copy(
+    study = shipped_study(STUDY).model_copy(
         update={
             "budget": BUDGET,
             "seed": seed,

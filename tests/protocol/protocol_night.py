@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -54,9 +55,14 @@ _MOST_STEPS: Final = 20_000
 Proposer = Callable[[Study, Sequence[Event], AskSampler, str], Proposal]
 
 
+@functools.cache
+def shipped_study(file: str) -> Study:
+    return read_study(ROOT / "studies" / file)
+
+
 def study_of(file: str, ids: Sequence[str], *, seed: int, budget: Budget) -> Study:
     """A shipped study with fewer parameters and another budget, without limits, goals and runs at a fixed rate."""
-    whole = read_study(ROOT / "studies" / file)
+    whole = shipped_study(file)
     space = whole.space.model_copy(
         update={
             "parameters": tuple(one for one in whole.space.parameters if one.id in ids),
