@@ -281,7 +281,7 @@ class NightShift:
                 case AskDistilled():
                     self._append(distil(self._study, self._log, step, self._clock.at))
                 case Measure():
-                    self._check_stops()
+                    self._check_stops(step)
                     if self._shorten():
                         continue
                     self._pause(hold, step)
@@ -348,7 +348,7 @@ class NightShift:
             self._clock.advance(min(left_s, 1.0))
             left_s -= 1.0
             hold.keepalive()
-            self._check_stops()
+            self._check_stops(order)
 
     def _measure(self, hold: Hold, order: Measure) -> None:
         if self._beats.is_due():
@@ -356,11 +356,12 @@ class NightShift:
         outcome = hold.measure(order)
         self._append(outcome.event, raw=outcome.raw)
 
-    def _check_stops(self) -> None:
+    def _check_stops(self, order: Measure) -> None:
         self._stop.raise_if_asked()
         if self._patiently(lambda: self._store.stop_requested(self._study.name)):
             raise _Stopped("asked by `autotune stop`")
-        if self._deadline_s is not None and self._clock.now_s + self._sample_s() > self._deadline_s:
+        needed_s = self._sample_s() + (self._study.fixed_rate_s if order.rates else 0.0)
+        if self._deadline_s is not None and self._clock.now_s + needed_s > self._deadline_s:
             raise _Stopped("the deadline")
 
     def _sample_s(self) -> float:
@@ -379,7 +380,7 @@ class NightShift:
 
     def _progress(self) -> Progress:
         left_s = None if self._deadline_s is None else max(0.0, self._deadline_s - self._clock.now_s)
-        return progress_of(self._study, self._log, left_s, self._sample_s())
+        return progress_of(self._study, self._log, left_s)
 
     def _patiently(self, ask: Callable[[], _T]) -> _T:
         """What the store says, when it is only away for a while. Asking it twice changes nothing."""

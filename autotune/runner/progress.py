@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from autotune.experiment.events import Event, Failure, NightBegun, Proposal, Sample, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import calibration
-from autotune.measurement.planning import expected_samples
+from autotune.measurement.logbook import read_log
 from autotune.measurement.scores import TrialScore, trial_scores
+from autotune.measurement.shares import remaining_samples, seen_pace, total_s
 from autotune.report.words import objective_words
 from autotune.runner.notices import Progress
 
 _HALF_WIDTH = 1.96
 
 
-def progress_of(study: Study, log: Sequence[Event], left_s: float | None, sample_s: float) -> Progress:
+def progress_of(study: Study, log: Sequence[Event], left_s: float | None) -> Progress:
     """The night's progress after its last event. `left_s`: until the deadline, where there is one.
 
     `current` and `best` are drift-corrected ratios to stock from the search's single runs: rough, and the best of
@@ -30,7 +32,7 @@ def progress_of(study: Study, log: Sequence[Event], left_s: float | None, sample
         if isinstance(event, (Sample, Failure)) and event.key.night == night:
             done[event.key.stage] += isinstance(event, Sample)
             failures += isinstance(event, Failure)
-    expected = expected_samples(study, log)
+    left = _left(study, log)
     last = log[-1]
     stage = last.key.stage if isinstance(last, (Sample, Failure)) else Stage.SEARCH
     scores = trial_scores(study, log)
@@ -39,22 +41,36 @@ def progress_of(study: Study, log: Sequence[Event], left_s: float | None, sample
     usable = [score for score in scores.values() if not score.failed and score.number > 0 and score.n > 0]
     current = scores.get(last.arm.number) if isinstance(last, Sample) and last.arm.kind == "trial" else None
     best = max(usable, key=lambda score: (score.shrunken, score.score), default=None)
-    time_left_s = sample_s * sum(max(0, expected[one] - done[one]) for one in Stage)
-    if left_s is not None:
-        time_left_s = min(time_left_s, left_s)
     return Progress(
         study=study.name,
         stage=stage.value,
         sample=done[stage],
-        samples=max(expected[stage], done[stage]),
+        samples=done[stage] + left.samples[stage],
         current=_ratio(current),
         current_pm=_pm(current, sigma),
         best=_ratio(best),
         best_pm=_pm(best, sigma),
         failures=failures,
-        time_left_s=time_left_s,
+        time_left_s=left.seconds if left_s is None or left.seconds is None else min(left.seconds, left_s),
         last=_last_words(study, last),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is still to be done tonight: samples by stage, and how long all of it takes (None: not planned yet)."""
+
+    samples: Mapping[Stage, int]
+    seconds: float | None
+
+
+def _left(study: Study, log: Sequence[Event]) -> _Left:
+    book = read_log(log)
+    plan = book.plans.get(book.night)
+    if plan is None:
+        return _Left(dict.fromkeys(Stage, 0), None)
+    samples = remaining_samples(study, book, plan)
+    return _Left(samples, total_s(study, samples, seen_pace(study, book, plan)))
 
 
 def _ratio(score: TrialScore | None) -> float | None:
