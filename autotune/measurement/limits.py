@@ -67,7 +67,7 @@ def limit_results(
     """
     return tuple(
         _result(limit, workload, rounds, arm, alpha=alpha, is_stock=is_stock)
-        for limit, workload in _asked(study)
+        for limit, workload in asked(study)
     )
 
 
@@ -131,13 +131,13 @@ def subset_violators(study: Study, book: Logbook, night: int) -> frozenset[int]:
     pairs = _pairs_of(book, night, Stage.DISTILLATION)
     winner = f"trial {subsets.trial}"
     found = set()
-    for limit, workload in _asked(study):
+    for limit, workload in asked(study):
         for index in range(len(subsets.configurations)):
             arm = f"subset {index}"
             if limit.metric == "errors" or not limit.of_stock:
                 verdict = _result(limit, workload, pairs, arm, alpha=CHOOSING, is_stock=False).verdict
             else:
-                metric = _METRICS[limit.metric]
+                metric = METRICS[limit.metric]
                 known = trimmed_interval(log_ratios(metric, workload, before, winner, STOCK.text)).center
                 logs = [known + one for one in log_ratios(metric, workload, pairs, arm, winner)]
                 verdict = _WORDS[hold(logs, limit.bound, limit.value, alpha=CHOOSING).state]
@@ -146,7 +146,7 @@ def subset_violators(study: Study, book: Logbook, night: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def _asked(study: Study) -> list[tuple[Limit, str]]:
+def asked(study: Study) -> list[tuple[Limit, str]]:
     """Every limit with each workload that it speaks of."""
     return [
         (limit, workload.name)
@@ -173,7 +173,7 @@ def _result(
 ) -> LimitResult:
     if limit.metric == "errors":
         return _errors(limit, workload, [one[arm] for one in rounds.values() if arm in one], arm)
-    metric = _METRICS[limit.metric]
+    metric = METRICS[limit.metric]
     if limit.of_stock:
         held = hold(
             log_ratios(metric, workload, rounds, arm, STOCK.text), limit.bound, limit.value, alpha=alpha
@@ -200,7 +200,7 @@ def _told(limit: Limit, workload: str, arm: str, held: Held, verdict: Verdict) -
 
 
 def _errors(limit: Limit, workload: str, samples: Sequence[Sample], arm: str) -> LimitResult:
-    counts = [_error_count(one, workload) for one in samples]
+    counts = [error_count(one, workload) for one in samples]
     most = max(counts, default=None)
     beyond = most is not None and (most > limit.value if limit.bound == "at most" else most < limit.value)
     return LimitResult(
@@ -217,7 +217,7 @@ def _errors(limit: Limit, workload: str, samples: Sequence[Sample], arm: str) ->
     )
 
 
-def _error_count(sample: Sample, workload: str) -> int:
+def error_count(sample: Sample, workload: str) -> int:
     """Of the closed-loop run and of the open-loop one."""
     run, paced = sample.measurements.get(workload), sample.fixed_rate.get(workload)
     return (run.errors.total if run is not None else 0) + (paced.errors.total if paced is not None else 0)
@@ -241,7 +241,7 @@ def _power_w(run: Measurement) -> float:
     return run.power_w if run.power_w is not None else math.nan
 
 
-_METRICS: Mapping[str, Metric] = {
+METRICS: Mapping[str, Metric] = {
     "latency_p50_s": _paced(lambda run: run.latency_p50_s),
     "latency_p95_s": _paced(lambda run: run.latency_p95_s),
     "latency_p99_s": _paced(lambda run: run.latency_p99_s),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from autotune.experiment.events import Stage
+from autotune.experiment.study import Study
 from autotune.measurement.candidates import repeats_taken, samples_taken, trials_begun
 from autotune.measurement.logbook import RETAKES, Logbook
 from autotune.measurement.ranking import finalists_of
 from autotune.measurement.references import Flags
 from autotune.measurement.scores import ScoreTable, score_table
+from autotune.measurement.search_limits import search_excesses
 from autotune.measurement.stages import repeats_for
 
 SIGMAS = 2.0
@@ -18,7 +22,7 @@ APART = 4
 """So many other samples, one of them stock's, lie between two of the same trial."""
 
 
-def next_repeat(book: Logbook) -> int | None:
+def next_repeat(study: Study, book: Logbook) -> int | None:
     """The trial to be measured again now; None: none is worth it, or it isn't time for it yet.
 
     Repeats are rationed, so that they are spread over the search: as large a share of them may be used up as of the
@@ -31,16 +35,16 @@ def next_repeat(book: Logbook) -> int | None:
     if not ration or repeats_taken(book) >= ration:
         return None
     table = score_table(book)
-    wanted = promising(table) & (table.n < plan.repeats)
+    wanted = promising(table, search_excesses(study, book)) & (table.n < plan.repeats)
     return _first(book, table, wanted)
 
 
-def next_retake(book: Logbook) -> int | None:
+def next_retake(study: Study, book: Logbook) -> int | None:
     """A trial that would be a finalist, but stands on nothing but samples from around a step of stock's level."""
     table = score_table(book)
     if not table.suspect.any():
         return None
-    finalists = {number for number, _ in finalists_of(book, book.night)}
+    finalists = {number for number, _ in finalists_of(study, book, book.night)}
     taken = samples_taken(book)
     wanted = table.suspect & np.array(
         [number in finalists and taken.get(number, 0) <= RETAKES for number in table.number.tolist()]
@@ -48,13 +52,13 @@ def next_retake(book: Logbook) -> int | None:
     return _first(book, table, wanted, apart=0)
 
 
-def promising(table: ScoreTable) -> Flags:
+def promising(table: ScoreTable, breaking: Collection[int] = ()) -> Flags:
     """Which trials may yet be better than the incumbent, which is one of them: the likely best one, or stock, which is 0.
 
-    Out of the race: mean + 2 standard errors of the difference below the incumbent's mean, with the error of a trial
-    sigma sqrt(1/n) (and that of its references' level), which design/search.md found the best of several rules.
+    Out of the race: what is `breaking` a limit, and what has its mean + 2 standard errors of the difference below the
+    incumbent's mean, with the error of a trial sigma sqrt(1/n) (and that of its references' level).
     """
-    eligible = table.eligible
+    eligible = table.eligible(breaking)
     if not eligible.any():
         return eligible
     best = int(np.argmax(np.where(eligible, table.shrunken, -np.inf)))

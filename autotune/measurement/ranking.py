@@ -11,18 +11,23 @@ from autotune.measurement.intervals import trimmed_interval
 from autotune.measurement.limits import violators
 from autotune.measurement.logbook import Effective, Logbook, effective_key, read_log
 from autotune.measurement.scores import TrialScore, finalist_pairs, scores_of
+from autotune.measurement.search_limits import search_excesses
 
 
 def rank(study: Study, log: Sequence[Event], ask: AskRanking, at: str) -> Ranking:
     """The order that is asked for.
 
     finalists: at most the plan's number by shrunken score, those above stock, and at least the best one. No
-    configuration twice, none that is stock, none that failed or is unstable.
+    configuration twice, none that is stock, none that failed, is unstable, or breaks a limit in its search samples already.
     winner: those finalists that were faster than stock in their fresh pairs, and in these alone, and kept the study's
     limits there; empty when none did, and then automatic is stock.
     """
     book = read_log(log)
-    order = finalists_of(book, ask.night) if ask.purpose == "finalists" else _winners(study, book, ask.night)
+    order = (
+        finalists_of(study, book, ask.night)
+        if ask.purpose == "finalists"
+        else _winners(study, book, ask.night)
+    )
     return Ranking(
         night=ask.night,
         at=at,
@@ -32,10 +37,12 @@ def rank(study: Study, log: Sequence[Event], ask: AskRanking, at: str) -> Rankin
     )
 
 
-def finalists_of(book: Logbook, night: int) -> list[tuple[int, float]]:
+def finalists_of(study: Study, book: Logbook, night: int) -> list[tuple[int, float]]:
     """The trials that would go on if the search were over now, best first, with their shrunken scores."""
     plan = book.plans[night]
-    scores = sorted(_eligible(book, scores_of(book)), key=lambda one: (-one.shrunken, -one.score, one.number))
+    breaking = search_excesses(study, book)
+    eligible = [one for one in _eligible(book, scores_of(book)) if one.number not in breaking]
+    scores = sorted(eligible, key=lambda one: (-one.shrunken, -one.score, one.number))
     chosen: list[tuple[int, float]] = []
     taken: set[Effective] = set()
     for one in scores:

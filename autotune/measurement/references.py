@@ -20,13 +20,13 @@ from autotune.measurement.logbook import Logbook, Slot, SlotState, read_log
 RECENT = 3
 BEFORE = 6
 STEP_SIGMAS = 2.5
-LATEST_DIFFERENCES = 12
+LATEST_DIFFERENCES = 16
 """How many differences of neighbouring stock samples say how much their level wanders now."""
 FEWEST_DIFFERENCES = 6
 WANDERS_FROM = 2.0
 """How many times larger than noise alone makes it a difference's square must be: there, what drift adds to a trial
 halfway between two stock samples is about a third of what one run's noise does."""
-SURE = 0.99
+SURE = 0.9
 """How sure it must be that noise alone doesn't do that: an F test, since a short A/A stage doesn't know its sigma well."""
 CORRELATED = 1.5
 """Neighbouring differences share a sample, so this many of them say as much as one that shares none."""

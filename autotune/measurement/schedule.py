@@ -54,7 +54,7 @@ def next_step(study: Study, log: Sequence[Event]) -> NextStep:
         return first or _series_step(study, book) or Finished(night=night, outcome="complete")
     return (
         first
-        or search_step(book)
+        or search_step(study, book)
         or _finalists_step(study, book)
         or _distillation_step(study, book)
         or _finals_step(study, book)

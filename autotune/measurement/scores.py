@@ -8,8 +8,8 @@ no others. Late knowledge counts: scores are worked out anew from the whole log 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +21,7 @@ from autotune.measurement.levels import SearchRatios, search_ratios
 from autotune.measurement.logbook import Logbook, log_rate, read_log
 from autotune.measurement.planning import ASSUMED_SIGMA
 from autotune.measurement.references import Flags, Floats, Whole
+from autotune.measurement.search_limits import search_excesses
 
 UNSTABLE_FROM = 0.10
 UNSTABLE_TIMES = 3.0
@@ -33,7 +34,7 @@ class TrialScore:
     `score` is nan while `n` is 0, which only a `failed` trial is listed with: its configuration failed by its own
     fault. `shrunken` is what is left of the score when the best of many lucky ones is expected to be lucky. `error` is
     the score's standard error. `unstable`: its repeats differ so much that it can't win. `suspect`: all it has was taken
-    around a step of stock's level.
+    around a step of stock's level. `excess`: by how much its search samples break the study's limits (see search_limits).
     """
 
     number: int
@@ -44,6 +45,7 @@ class TrialScore:
     failed: bool
     unstable: bool
     suspect: bool = False
+    excess: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,10 @@ class ScoreTable:
     suspect: Flags
     failed: frozenset[int]
 
-    @property
-    def eligible(self) -> Flags:
-        """Which of them may still win."""
-        failed = np.array([number in self.failed for number in self.number.tolist()], dtype=np.bool_)
-        return ~(self.unstable | failed)
+    def eligible(self, breaking: Collection[int]) -> Flags:
+        """Which of them may still win: not failed, not unstable, not `breaking` a limit."""
+        out = np.isin(self.number, [*self.failed, *breaking])
+        return ~(self.unstable | out)
 
 
 def trial_scores(study: Study, log: Sequence[Event]) -> dict[int, TrialScore]:
@@ -71,12 +72,16 @@ def trial_scores(study: Study, log: Sequence[Event]) -> dict[int, TrialScore]:
 
     A trial that waits for its first sample, or that no re-take could get one for, is not in it.
     """
-    del study  # the log holds all that counts today; the study will say what is maximised
-    return scores_of(read_log(log))
+    book = read_log(log)
+    scores, excesses = scores_of(book), search_excesses(study, book)
+    return {
+        number: replace(one, excess=excesses[number]) if number in excesses else one
+        for number, one in scores.items()
+    }
 
 
 def scores_of(book: Logbook) -> dict[int, TrialScore]:
-    """`trial_scores` of a log that is folded already."""
+    """`trial_scores` of a log that is folded already, whatever the study's limits."""
     if not book.begun:
         return {}
     table = score_table(book)

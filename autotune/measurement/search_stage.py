@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from autotune.experiment.bench import AskSampler, Finished, Measure
 from autotune.experiment.events import Arm, Stage
+from autotune.experiment.study import Study
 from autotune.measurement.candidates import GAP_S, trials_begun, unmeasured
 from autotune.measurement.logbook import STOCK, Logbook, Slot, SlotState
 from autotune.measurement.racing import next_repeat, next_retake
@@ -32,7 +33,7 @@ class _Walk:
     open: Slot | None = None
 
 
-def search_step(book: Logbook) -> Measure | AskSampler | Finished | None:
+def search_step(study: Study, book: Logbook) -> Measure | AskSampler | Finished | None:
     """What the search needs next; None when it is complete."""
     night = book.night
     plan = book.plans[night]
@@ -60,9 +61,9 @@ def search_step(book: Logbook) -> Measure | AskSampler | Finished | None:
         )
     waiting = unmeasured(book)
     begun = trials_begun(book)
-    again = None if waiting else next_repeat(book)
+    again = None if waiting else next_repeat(study, book)
     if not waiting and again is None and begun >= plan.candidates:
-        again = next_retake(book)
+        again = next_retake(study, book)
     more = bool(waiting) or again is not None or begun < plan.candidates
     due = walk.reference_due or walk.since_reference >= spacing_of(book, night)
     if walk.failed_in_a_row >= FAILURES_IN_A_ROW or (due if more else walk.since_reference > 0):

@@ -23,7 +23,7 @@ from autotune.search.encoding import Encoding, Point
 
 # Where no good sample exists yet, a configuration that failed is told to be a tenth below stock.
 MARGIN = 0.1
-FAILED, RULES = "configuration failed", "rules"
+FAILED, LIMITS, RULES = "configuration failed", "limits", "rules"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,8 @@ class Told:
     state: Literal["good", "failed", "open", "lost"]
     score: float
     n: int
+    excess: float = 0.0
+    """By how much a good one breaks the study's limits: told with its own value, but as a violated constraint."""
 
 
 def told(log: Sequence[Event], scores: Mapping[int, TrialScore]) -> list[Told]:
@@ -55,7 +57,7 @@ def _told(proposal: Proposal, score: TrialScore | None, tried: set[int]) -> Told
     if score is not None and score.failed:
         return Told(proposal=proposal, state="failed", score=math.nan, n=score.n)
     if score is not None and math.isfinite(score.score):
-        return Told(proposal=proposal, state="good", score=score.score, n=score.n)
+        return Told(proposal=proposal, state="good", score=score.score, n=score.n, excess=score.excess)
     return Told(proposal=proposal, state="lost" if proposal.number in tried else "open", score=math.nan, n=0)
 
 
@@ -65,16 +67,16 @@ def worst_of(several: Sequence[Told]) -> float:
     return min(0.0, *good) if good else -MARGIN
 
 
-def constraints(*, failed: float = 0.0, rules: float = 0.0) -> dict[str, float]:
+def constraints(*, failed: float = 0.0, limits: float = 0.0, rules: float = 0.0) -> dict[str, float]:
     """The whole vector of constraints, always the same keys in the same order; kept when at most 0."""
-    return {FAILED: failed, RULES: rules}
+    return {FAILED: failed, LIMITS: limits, RULES: rules}
 
 
 def frozen(one: Told, point: Point, worst: float) -> FrozenTrial | None:
     """The trial that Optuna gets; None: it isn't told."""
     match one.state:
         case "good":
-            return finished(point, one.score, constraints())
+            return finished(point, one.score, constraints(limits=one.excess))
         case "failed":
             return finished(point, worst, constraints(failed=1.0))
         case "open":

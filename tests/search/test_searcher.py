@@ -251,7 +251,7 @@ class TestWhatTheSamplerIsTold:
         for trial in trials:
             assert trial.state is optuna.trial.TrialState.COMPLETE
             assert unconditional <= trial.params.keys()
-            assert list(trial.constraints) == ["configuration failed", "rules"]
+            assert list(trial.constraints) == ["configuration failed", "limits", "rules"]
 
     def test_a_failing_configuration_is_as_bad_as_the_worst_good_one_and_infeasible(
         self, night: list[Event]
