@@ -1,6 +1,6 @@
 """Limits that single samples of the search already show broken: such a trial is out before it costs a pair.
 
-Latency is judged at the fixed rate, which the search doesn't run. Everything else is there in every sample, beside
+What is judged at the fixed rate waits for the pairs: the search has no such runs. Everything else is there in every sample, beside
 stock's own samples of the same night, which say how much such a figure scatters.
 """
 
@@ -21,7 +21,7 @@ FEWEST_STOCK = 6
 
 def search_excesses(study: Study, book: Logbook) -> dict[int, float]:
     """By how much each trial that breaks limits does so (natural log, added up; errors by count); trials that don't: none."""
-    limits = [one for one in asked(study) if not one[0].metric.startswith("latency_")]
+    limits = [one for one in asked(study) if not one[0].at_fixed_rate]
     found: dict[int, float] = {}
     for night in book.begun if limits else ():
         stock: list[Sample] = []

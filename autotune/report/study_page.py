@@ -380,6 +380,7 @@ def _trial_row(proposal: Proposal, scores: Mapping[int, TrialScore]) -> dict[str
         "failed": score is not None and score.failed,
         "unstable": score is not None and score.unstable,
         "suspect": score is not None and score.suspect,
+        "breaks_limit": score is not None and score.excess > 0,
     }
 
 
@@ -391,6 +392,7 @@ def _score_text(score: TrialScore | None) -> str:
     ratio = math.exp(score.score)
     text = f"{ratio_text(ratio)} of stock ({percent_text(ratio)}, n = {score.n}, search samples: no verdict)"
     text += ", unstable" if score.unstable else ""
+    text += ", breaks a limit of the study, so it can't win" if score.excess > 0 else ""
     return text + (", taken while stock's own level jumped" if score.suspect else "")
 
 
@@ -412,7 +414,8 @@ def _best_table(log: Sequence[Event], scores: Mapping[int, TrialScore]) -> Table
                 str(len(proposals[one.number].configuration)),
                 proposals[one.number].origin
                 + (", unstable" if one.unstable else "")
-                + (", stock's level jumped" if one.suspect else ""),
+                + (", stock's level jumped" if one.suspect else "")
+                + (", breaks a limit" if one.excess > 0 else ""),
             )
             for one in ranked
         ),

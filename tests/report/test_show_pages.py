@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune.experiment.events import Event, Failure, GateResult, Sample, Stage
-from autotune.experiment.study import Study
+from autotune.experiment.study import Limit, Study
 from autotune.measurement.scores import trial_scores
 from autotune.report.study_page import study_json, study_page, trial_json, trial_page
 from night_example import BEST, REFUSED, a_night, a_study
@@ -102,3 +102,15 @@ def test_a_jump_of_stock_is_shown_with_the_trials_around_it() -> None:
     assert 0.75 < step["ratio"] < 0.9
     assert set(step["suspects"]) & {29, 30, 31, 32}
     assert set(step["taken_again"]) <= set(step["suspects"])
+
+
+def test_a_trial_that_breaks_a_limit_in_the_search_is_marked() -> None:
+    limit = Limit(metric="server_cpu_s_per_request", bound="at most", value=0.5, of_stock=True)
+    study = a_study(limits=(limit,))
+    log = a_night(study)
+    scores = trial_scores(study, log)
+    assert "breaks a limit of the study, so it can't win" in trial_page(study, log, scores, BEST).text(200)
+    assert trial_json(study, log, scores, BEST)["breaks_limit"]
+    assert "sampler, breaks a limit" in overview(study, log)
+    free = a_study()
+    assert not trial_json(free, log, trial_scores(free, log), BEST)["breaks_limit"]
