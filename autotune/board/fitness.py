@@ -20,7 +20,8 @@ NOT_COOLED: Final = "not cooled down"
 THROTTLED: Final = frozenset(
     {"throttled by cooling", "highest clock lowered", "below highest clock", "throttle events", "slow clock"}
 )
-THROTTLES, WARM_START = "throttles", "warm start"
+OTHERS: Final = frozenset({"foreign load", "stolen time"})
+THROTTLES, WARM_START, DISTURBED = "throttles", "warm start", "others at work"
 # So many samples say where tonight's calibration began: a board is cold when its first one begins.
 FIRST_SAMPLES: Final = 4
 # Cooling devices that slow something down; a fan slows nothing.
@@ -36,12 +37,13 @@ Levels = Mapping[str, float]
 class Tonight:
     """What a run is compared with. `levels`: medians of the night's first samples; {} while there are too few.
 
-    `temperature_c`: where a run may start from; None: not known (yet). `again`: the gate at which the same place failed before.
+    `temperature_c`: where a run may start from; None: not known (yet). `again`: the gate at which the same place failed before; `is_last`: no further attempt at it follows.
     """
 
     levels: Levels = field(default_factory=dict)
     temperature_c: float | None = None
     again: str = ""
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +57,27 @@ class Settled:
 def tonight(log: Sequence[Event], key: SampleKey) -> Tonight:
     """From what the log says of this sample's night.
 
-    Once a sample had to be taken warm, because the board cools no further, its temperature is where the next may start from.
+    Once a sample had to be taken warm, because the board cools no further, its temperature is where the next may start from;
+    once one had to be taken beside others at work, what they took is what the next are compared with.
     """
     begun = max((at for at, event in enumerate(log) if isinstance(event, NightBegun)), default=0)
     samples = [event for event in log[begun:] if isinstance(event, Sample) and event.key.night == key.night]
     first = [_start_of(sample) for sample in samples[:FIRST_SAMPLES]]
     levels = _medians(first) if len(first) == FIRST_SAMPLES else {}
-    warm = [one for one in samples if any(doubt.code == WARM_START for doubt in one.doubts)]
-    anchor = _start_of(warm[-1]) if warm else levels
+    warm, disturbed = _last_with(samples, WARM_START), _last_with(samples, DISTURBED)
+    anchor = _start_of(warm) if warm is not None else levels
+    if levels and disturbed is not None:
+        levels["others_cpus"] = max(levels["others_cpus"], _start_of(disturbed)["others_cpus"])
     return Tonight(
         levels=levels,
-        temperature_c=hottest(anchor) if levels or warm else None,
+        temperature_c=hottest(anchor) if levels or warm is not None else None,
         again=_failed_before(log, key),
+        is_last=key.is_last,
     )
+
+
+def _last_with(samples: Sequence[Sample], code: str) -> Sample | None:
+    return next((one for one in reversed(samples) if any(doubt.code == code for doubt in one.doubts)), None)
 
 
 def _failed_before(log: Sequence[Event], key: SampleKey) -> str:
@@ -179,7 +189,8 @@ def fitness_doubts(seen: LoadSeen, gates: Sequence[GateResult]) -> tuple[Doubt, 
 def settle(gates: Sequence[GateResult], now: Tonight) -> Settled:
     """The first failed gate, unless the same place failed so before, although the board had its time to cool down.
 
-    Then the heat belongs to the configuration, or to the night: the figure is kept and flagged.
+    Then the heat belongs to the configuration, or to the night: the figure is kept and flagged. So is one beside others
+    at work that did not go away in all the attempts: a job of an hour must not end the night.
     """
     doubts = []
     for gate in gates:
@@ -199,6 +210,14 @@ def settle(gates: Sequence[GateResult], now: Tonight) -> Settled:
                     code=WARM_START,
                     text=f"the board would not cool down to where the calibration began, and was measured warm ({gate.detail})",
                     next="Quieten the room and the fan; the references beside it cancel what they can",
+                )
+            )
+        elif gate.name in OTHERS and now.is_last:
+            doubts.append(
+                Doubt(
+                    code=DISTURBED,
+                    text=f"others were at work and did not go away: measured beside them ({gate.name}: {gate.detail})",
+                    next="Stop what runs there at night (timers, cron), or move the night",
                 )
             )
         else:

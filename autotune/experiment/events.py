@@ -29,6 +29,10 @@ class Stage(StrEnum):
     SERIES = "series"
 
 
+RETAKES = 3
+"""How often a sample is taken again after failures of the environment."""
+
+
 class SampleKey(Record):
     """The place of one sample in the study: unique in the database, so nothing can be stored twice.
 
@@ -41,6 +45,11 @@ class SampleKey(Record):
     block: int
     position: int
     attempt: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no further attempt follows this one."""
+        return self.attempt >= RETAKES
 
     @property
     def text(self) -> str:

@@ -35,9 +35,6 @@ from autotune.experiment.events import (
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
 
-RETAKES = 3
-"""How often a sample is taken again before its place in the study stays empty."""
-
 Effective: TypeAlias = tuple[tuple[str, Value], ...]
 Place: TypeAlias = tuple[int, Stage, int, int]
 
@@ -109,10 +106,10 @@ class Slot:
         failure = self.failure
         if failure is not None and failure.blame == "configuration" and not self.of_stock:
             second_look = failure.stage in ("load", "gate") and (self.proven or _is_after_search(failure))
-            if second_look and self.blamed < 2 and failure.key.attempt < RETAKES:
+            if second_look and self.blamed < 2 and not failure.key.is_last:
                 return SlotState.OPEN
             return SlotState.FAILED
-        return SlotState.MISSING if self.last.key.attempt >= RETAKES else SlotState.OPEN
+        return SlotState.MISSING if self.last.key.is_last else SlotState.OPEN
 
 
 def _is_after_search(failure: Failure) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from autotune.experiment.events import Stage
+from autotune.experiment.events import RETAKES, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.candidates import repeats_taken, samples_taken, trials_begun
-from autotune.measurement.logbook import RETAKES, Logbook
+from autotune.measurement.logbook import Logbook
 from autotune.measurement.ranking import finalists_of
 from autotune.measurement.references import Flags
 from autotune.measurement.scores import ScoreTable, score_table

@@ -265,11 +265,27 @@ def test_a_board_that_cools_no_further_is_measured_warm_the_second_time() -> Non
     assert [doubt.code for doubt in second.doubts] == ["warm start"]
 
 
+@pytest.mark.parametrize("gate", ["foreign load", "stolen time"])
+def test_others_that_do_not_go_away_are_measured_beside_in_the_last_attempt(gate: str) -> None:
+    assert settle((failed(gate),), Tonight(again=gate)).fault is not None
+    last = settle((failed(gate),), Tonight(again=gate, is_last=True))
+    assert last.fault is None
+    assert [doubt.code for doubt in last.doubts] == ["others at work"]
+    assert settle((failed("kernel trouble"),), Tonight(again=gate, is_last=True)).fault is not None
+
+
 def key(position: int, attempt: int = 0, night: int = 1) -> SampleKey:
     return SampleKey(night=night, stage=Stage.CALIBRATION, block=0, position=position, attempt=attempt)
 
 
-def sample(position: int, temperature_c: float, *, night: int = 1, doubts: tuple[Doubt, ...] = ()) -> Sample:
+def sample(
+    position: int,
+    temperature_c: float,
+    *,
+    night: int = 1,
+    others_s: float = 1.5,
+    doubts: tuple[Doubt, ...] = (),
+) -> Sample:
     run = Measurement(
         requests=15_000,
         requests_per_s=1_000,
@@ -288,7 +304,7 @@ def sample(position: int, temperature_c: float, *, night: int = 1, doubts: tuple
         counters={
             "before.temp_soc_c": temperature_c,
             "after.spin_cpu4": 1000.0 + position,
-            "cpu.others_s": 1.5,
+            "cpu.others_s": others_s,
         },
     )
     return Sample(
@@ -327,6 +343,14 @@ def test_the_band_lies_around_the_nights_first_samples() -> None:
 def test_a_warm_start_moves_the_band_for_those_that_follow() -> None:
     warm = sample(8, 58.0, doubts=(Doubt(code="warm start", text="it cools no further"),))
     assert tonight([*FIRST_LOG, warm, sample(9, 61.0)], key(10)).temperature_c == 58.0
+
+
+def test_others_that_stay_are_what_the_next_are_compared_with() -> None:
+    beside = sample(
+        8, 50.0, others_s=9.0, doubts=(Doubt(code="others at work", text="they did not go away"),)
+    )
+    assert tonight([*FIRST_LOG, beside], key(9)).levels["others_cpus"] == pytest.approx(0.6)
+    assert tonight([*FIRST_LOG, beside], key(9, attempt=3)).is_last
 
 
 def test_the_gate_at_which_the_same_place_failed_is_remembered() -> None:

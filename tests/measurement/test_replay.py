@@ -17,6 +17,7 @@ from number_bench import FakeClock, NumberBench, answer, drive, night_begun, num
 from autotune.experiment.bench import Finished, Measure
 from autotune.experiment.events import (
     EVENT,
+    RETAKES,
     Event,
     Failure,
     NightBegun,
@@ -28,7 +29,6 @@ from autotune.experiment.events import (
     Void,
 )
 from autotune.experiment.study import Study
-from autotune.measurement.logbook import RETAKES
 from autotune.measurement.planning import shortened
 from autotune.measurement.schedule import next_step
 
