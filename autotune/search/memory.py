@@ -38,6 +38,8 @@ class Told:
     state: Literal["good", "failed", "open", "lost"]
     score: float
     n: int
+    shrunken: float = 0.0
+    """What is left of the score when luck is held against it."""
     excess: float = 0.0
     """By how much a good one breaks the study's limits: told with its own value, but as a violated constraint."""
 
@@ -57,7 +59,14 @@ def _told(proposal: Proposal, score: TrialScore | None, tried: set[int]) -> Told
     if score is not None and score.failed:
         return Told(proposal=proposal, state="failed", score=math.nan, n=score.n)
     if score is not None and math.isfinite(score.score):
-        return Told(proposal=proposal, state="good", score=score.score, n=score.n, excess=score.excess)
+        return Told(
+            proposal=proposal,
+            state="good",
+            score=score.score,
+            n=score.n,
+            shrunken=score.shrunken,
+            excess=score.excess,
+        )
     return Told(proposal=proposal, state="lost" if proposal.number in tried else "open", score=math.nan, n=0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ START_UP_SHARE = 0.15
 START_UP_MOST = STRATA
 # A sampler that keeps breaking rules is told so this often before its draws are repaired instead.
 ASKS = 12
+# Alone, TPE draws every value anew each time and is slow in dozens of dimensions (figures in tests/search/test_near.py).
+NEAR_EVERY = 2
 RANDOM_TRIES = 500
 
 Scores = Callable[[Study, Sequence[Event]], Mapping[int, TrialScore]]
@@ -52,8 +55,8 @@ def propose(
 ) -> Proposal:
     """The trial of this number: the same for the same log, in every process.
 
-    Number 0 is stock, 1 the hand-tuned configuration when it is a point of the space; then come some that fill the
-    space, then those that the sampler picks. No proposal breaks a rule, is known to fail, or repeats an earlier one
+    Number 0 is stock, 1 the hand-tuned configuration when it is a point of the space, else what the space has of it; then
+    come some that fill the space, then those that the sampler picks, every second one near the likely best. No proposal breaks a rule, is known to fail, or repeats an earlier one
     while there is anything else left. Raises DefinitionError when the rules leave nothing to try.
     """
     tonight = next((night for night in nights(log) if night.night == ask.night), None)
@@ -111,9 +114,12 @@ class _Search:
         ):
             return "hand-tuned", self.tonight.hand_tuned
         if self.start_up:
-            return "start-up", self.first_good(self.space_filling())
+            outside = self.ask.number == 1 and self.tonight.hand_tuned_outside
+            first = self.much_of_hand_tuned() if outside else iter(())
+            return "start-up", self.first_good(itertools.chain(first, self.space_filling()))
+        near = self.near_the_best() if self.ask.number % NEAR_EVERY == 0 else iter(())
         with quiet():
-            return "sampler", self.first_good(self.sampled())
+            return "sampler", self.first_good(itertools.chain(near, self.sampled()))
 
     # What may be tried
 
@@ -160,6 +166,38 @@ class _Search:
         for attempt in range(ASKS):
             arrangement = seed_of(self.study.seed, "start-up", attempt)
             yield self.encoding.draw(stratified_draw(arrangement, self.start_up - 1))
+
+    def much_of_hand_tuned(self) -> Iterator[Choice]:
+        """What the space has of a hand-tuned configuration that isn't a point of it: each value at the nearest allowed."""
+        values = self.tonight.hand_tuned.over(self.tonight.stock)
+        choice: Choice = {}
+        for one in self.encoding.parameters:
+            value = values[one.parameter.id]
+            if one.parameter.id not in self.tonight.hand_tuned.mapping or not one.parameter.reason_outside(
+                value
+            ):
+                choice[one.parameter.id] = value
+            elif known := one.drawn_of(value):
+                drawn = {axis.name: what for axis, what in known}
+                choice[one.parameter.id] = one.value_of(lambda name, _, drawn=drawn: drawn[name], exact=False)  # type: ignore[misc]
+        yield choice
+        yield self._towards(choice, random.Random(self.study.seed))  # noqa: S311 - no secret
+
+    def near_the_best(self) -> Iterator[Choice]:
+        """The likely best configuration so far with some 1 to 16 of its values drawn anew from their whole ranges."""
+        good = [one for one in self.told if one.state == "good" and not one.excess]
+        if not good:
+            return
+        best = max(good, key=lambda one: (one.shrunken, -one.proposal.number))
+        values = best.proposal.configuration.over(self.tonight.stock)
+        chance = random.Random(seed_of(self.study.seed, self.ask.number, "near"))  # noqa: S311 - no secret
+        ids = [one.parameter.id for one in self.encoding.parameters]
+        for _ in range(ASKS):
+            share = 2 ** chance.uniform(0, 4) / len(ids)
+            drawn = self.encoding.draw(any_draw(chance))
+            yield {
+                id_: drawn[id_] if id_ in drawn and chance.random() < share else values[id_] for id_ in ids
+            }
 
     def sampled(self) -> Iterator[Choice]:
         """The sampler's picks; it is told of each that was not taken before it is asked again."""

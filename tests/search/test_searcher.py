@@ -288,10 +288,10 @@ class TestWhatTheSamplerIsTold:
         assert after > before + 0.3
 
     def test_few_of_the_later_proposals_fail(self) -> None:
-        """A third of the space fails; a sampler that isn't told goes on proposing it."""
+        """A third of the space fails; a sampler that isn't told goes on proposing it. (Half are drawn near the best.)"""
         log = go_on(STUDY, begun(candidates=60), 60, fails=fails)
         late = [one.configuration.over(STOCK) for one in proposals(log)[30:]]
-        assert sum(fails(values) for values in late) <= 4
+        assert sum(fails(values) for values in late) <= 6
 
     def test_it_finds_what_is_good(self) -> None:
         log = go_on(STUDY, begun(candidates=60, hand_tuned=Configuration()), 60, noise=0.01)
