@@ -71,7 +71,7 @@ DATABASE_PATIENCE_S = 120.0
 _FIRST_OVERHEAD_S = 0.5
 # A synthetic night has dozens of samples a second: nobody looks more often than so.
 BEAT_EVERY_S = 1.0
-TELL_EVERY_S = 0.1
+TELL_EVERY_S = 0.25
 
 
 def run_night(
