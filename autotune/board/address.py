@@ -46,6 +46,11 @@ class SshBoard:
 BoardAddress: TypeAlias = LocalBoard | SshBoard
 
 
+def is_address(text: str) -> bool:
+    """Whether this is meant as the address of another machine."""
+    return text.startswith(_PREFIX)
+
+
 def read_address(text: str) -> BoardAddress:
     """The address in a study's or a command line's words.
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import tempfile
 import time
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 from autotune.agent.protocol import MAX_LINE, PROTOCOL
 from autotune.board import replies
-from autotune.board.address import BoardAddress, read_address
+from autotune.board.address import BoardAddress, SshBoard, read_address
 from autotune.board.agent_start import GREETING, shipment, start_agent
 from autotune.board.facts import BoardFacts
 from autotune.board.reaching import answers_afresh, by_hand, ssh_trouble
@@ -105,6 +106,7 @@ class Connection:
             raise
         self._process, self._to_agent, self._from_agent = agent.process, agent.to_agent, agent.from_agent
         self.is_installed = False
+        self._is_silent = False
         self._closed = False
         self._rest = b""
         self._number = 0
@@ -229,12 +231,23 @@ class Connection:
         """Whether a new connection to the board still comes about: an old one may outlive a broken network setting."""
         return answers_afresh(self.board, self._prefix)
 
+    def fall_silent(self) -> None:
+        """Does as a crash would: this machine's agent is killed, the line to another one stands still without an end.
+
+        Nothing may be asked afterwards. Raises PermissionError for a root agent behind sudo.
+        """
+        is_far = isinstance(self.board, SshBoard)
+        os.kill(self._process.pid, signal.SIGSTOP if is_far else signal.SIGKILL)
+        self._is_silent = is_far
+
     def close(self) -> None:
         """Ends the agent, which restores first what it has changed. Never raises; closing twice is fine."""
         if self._closed:
             return
         self._closed = True
         os.close(self._to_agent)
+        if self._is_silent:
+            self._process.kill()
         try:
             self._process.wait(_LEAVES_WITHIN_S)
         except subprocess.TimeoutExpired:

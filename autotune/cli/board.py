@@ -22,7 +22,7 @@ OptionalStudyFile: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="[STUDY]",
-        help="A study file (.toml), or the name of a shipped study.",
+        help="A study file (.toml), the name of a shipped study, or a board: ssh://user@host:port.",
         autocompletion=complete_study_file,
     ),
 ]
@@ -47,6 +47,7 @@ def add_commands(app: typer.Typer) -> None:
         epilog=examples(
             "autotune doctor",
             "autotune doctor studies/quickstart.toml",
+            "autotune doctor ssh://radxa@rock5b",
             "autotune doctor --json",
             "autotune doctor quickstart --report baseline.md",
         ),
@@ -67,7 +68,7 @@ def doctor(
     """
     from autotune.runner.doctor import examine
 
-    question = study_file(study)
+    question = _question(study)
     if report is not None:
         _report(question, report, json=json)
         return
@@ -97,6 +98,15 @@ def doctor(
         },
         board=question.board,
     )
+
+
+def _question(name: str) -> Study:
+    """The study that is asked about; of a board's address, what this machine would hold tonight, there."""
+    from autotune.board.address import is_address, read_address
+
+    if not is_address(name):
+        return study_file(name)
+    return study_file(_USUAL_STUDY).model_copy(update={"board": read_address(name).text})
 
 
 def _report(study: Study, file: Path, *, json: bool) -> None:

@@ -2,7 +2,7 @@
 
     name = "quickstart"                      # letters a-z, digits, dots, dashes, underscores; how the database knows it
     title = "..."
-    board = "local"                          # or "synthetic:rock5b", a board made of numbers
+    board = "local"                          # or "ssh://user@host:port"; or "synthetic:rock5b", a board made of numbers
     space = "loopback.toml"                  # beside this file, or one of the shipped files
     hand_tuned = "hand-tuned.toml"           # likewise
     seed = 1                                 # of everything random
@@ -92,6 +92,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+from autotune.board.address import ACCEPTED, read_address
 from autotune.definitions.aims import read_goals, read_latency, read_limits, read_objective
 from autotune.definitions.build_tables import read_builds
 from autotune.definitions.document import read_document
@@ -105,7 +106,7 @@ from autotune.definitions.shipped import find_definition
 from autotune.definitions.space_file import read_space
 from autotune.definitions.table import Table
 from autotune.definitions.workload_tables import read_workloads
-from autotune.errors import DefinitionError
+from autotune.errors import DefinitionError, UsageError
 from autotune.experiment.study import (
     Budget,
     HandTunedSequence,
@@ -120,7 +121,7 @@ from autotune.space.search_space import SearchSpace
 
 STUDY_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CAPSTONE_STOCK: Final = Configuration.of({"nginx:sendfile": False, "nginx:worker_connections": 768})
-BOARDS: Final = ("local", *(f"{PREFIX}{name}" for name in SYNTHETIC_BOARDS))
+SYNTHETIC: Final = tuple(f"{PREFIX}{name}" for name in SYNTHETIC_BOARDS)
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 _KEYS = (
@@ -143,7 +144,7 @@ def read_study(path: Path) -> Study:
         accepted="1 to 64 of a-z, 0-9, dot, dash, underscore, beginning with a letter or digit",
     )
     title = top.text("title", default="")
-    board = top.word("board", BOARDS, default="local")
+    board = _board(top)
     seed = top.whole("seed", 0, 2**31 - 1, default=0)
     accept_noise = top.flag("accept_noise", default=False)
     change_service = top.flag("change_service", default=False)
@@ -193,6 +194,21 @@ def read_study(path: Path) -> Study:
         fitness=fitness,
         power=power,
     )
+
+
+def _board(top: Table) -> str:
+    board = top.text("board", default="local")
+    if board in SYNTHETIC:
+        return board
+    synthetic = f"; or a board made of numbers: {', '.join(SYNTHETIC)}"
+    if board.startswith(PREFIX):
+        top.refuse("board", f"there is no such board{top.suggestion(board, SYNTHETIC)}", ACCEPTED + synthetic)
+        return "local"
+    try:
+        return read_address(board).text
+    except UsageError as refused:
+        top.refuse("board", refused.message.rpartition(": ")[2], ACCEPTED + synthetic)
+        return "local"
 
 
 def _named(top: Table, key: str, study: Path, read: Callable[[Path], Definition]) -> Definition | None:

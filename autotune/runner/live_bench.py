@@ -142,6 +142,13 @@ class LiveBench:
             return NotInForce(
                 stage="read-back", reason=effective.refused, blame="configuration", switch_s=switch_s
             )
+        if not self._held.connection.answers_afresh():
+            return NotInForce(
+                stage="canary",
+                reason="no new connection to the board comes about any more",
+                blame="configuration",
+                switch_s=switch_s,
+            )
         answers = {
             truth.url.target: Answer(wire_bytes=seen.wire_bytes, loose=truth.loose)
             for truth, seen in zip(self._truth, switched.urls, strict=True)

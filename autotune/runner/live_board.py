@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from autotune.board.address import SshBoard, read_address
 from autotune.board.connection import connect
 from autotune.board.fitness import tonight
 from autotune.board.placement import placement_doubts
@@ -28,6 +29,10 @@ class LiveBoard:
     def __init__(self, study: Study) -> None:
         self._study = study
         self.clock = WallClock()
+
+    @property
+    def is_far(self) -> bool:
+        return isinstance(read_address(self._study.board), SshBoard)
 
     def prepare(self, say: Callable[[str], None]) -> tuple[Doubt, ...]:
         say("self-test: does the board restore itself when its agent dies?")

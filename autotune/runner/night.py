@@ -64,6 +64,9 @@ from autotune.storage.store import Store
 # A sitting that begins this long after the last event is another night: another temperature, another drift.
 NEW_NIGHT_AFTER_S = 4 * 3600.0
 RECONNECTS = 5
+# A board at the other end of a cable is waited for until the deadline; without one, so long. Attempts grow rarer.
+FAR_PATIENCE_S = 3600.0
+LONGEST_PAUSE_S = 30.0
 # Before each attempt at a sample: what disturbed it twice gets time to go away before its place is given up.
 PAUSES_S = (0.0, 0.0, 5.0, 30.0)
 # A server that restarts, a copy being made: not worth a night. Each try has the store's own patience besides.
@@ -199,7 +202,11 @@ class NightShift:
         lost = 0
         while True:
             measured = len(self._log)
-            hold = self._take(lost)
+            try:
+                hold = self._take(lost)
+            except _Stopped as stopped:
+                return self._result("stopped", f"{stopped}, while the board was away")
+            gone = False
             outcome: NightResult | None = None
             restored: tuple[str, ...] = ()
             try:
@@ -215,18 +222,21 @@ class NightShift:
                         )
                     )
                 self._say("warning", f"the board's stock has changed, a new night begins: {changed}")
-            except BoardUnreachable as gone:
-                if isinstance(gone, (NotPermitted, BoardBusy)):
+            except BoardUnreachable as problem:
+                if isinstance(problem, (NotPermitted, BoardBusy)):
                     raise
+                gone = True
                 lost = 1 if len(self._log) > measured + 1 else lost + 1
-                if lost > RECONNECTS:
+                if lost > RECONNECTS and not self._board.is_far:
                     raise
-                self._say("warning", f"the line to the board is gone ({gone.message}); trying again")
+                self._say("warning", f"the line to the board is gone ({problem.message}); trying again")
                 if (begun := open_night(self._log)) is not None:
-                    self._append(Gap(night=begun.night, at=self._clock.at, seconds=0.0, reason=gone.message))
+                    self._append(
+                        Gap(night=begun.night, at=self._clock.at, seconds=0.0, reason=problem.message)
+                    )
             finally:
                 self._stop.restoring()
-                restored = hold.give_back()
+                restored = self._given_back(hold, gone=gone)
             if outcome is not None:
                 self._mirror()
                 return NightResult(
@@ -235,10 +245,20 @@ class NightShift:
             self._stop.raise_if_asked()
             self._stop.working()
 
+    def _given_back(self, hold: Hold, *, gone: bool) -> tuple[str, ...]:
+        """What was put back. A board whose line is cut has its guardian, and the next `take` sees to what is left."""
+        try:
+            return hold.give_back()
+        except BoardUnreachable:
+            if not (gone and self._board.is_far):
+                raise
+            return ()
+
     def _take(self, lost: int) -> Hold:
-        """The board, held. After a lost line it may take a moment until it is to be had again."""
-        until = time.monotonic() + (GUARDIAN_PATIENCE_S if lost else 0.0)
+        """The board, held. After a lost line it may take a moment, or until its cable is plugged in, to be had again."""
+        until = time.monotonic() + self._patience_s(lost)
         begun = open_night(self._log)
+        pause_s = 0.1
         while True:
             try:
                 hold = self._board.take(begun.night if begun else night_count(self._log) + 1)
@@ -249,11 +269,29 @@ class NightShift:
             ):  # its guardian is still at work, or whatever took the line takes this one too
                 if time.monotonic() >= until:
                     raise
-                time.sleep(0.1)
+                pause_s = self._pause_before_reconnect(pause_s)
                 continue
             for left in hold.undone:
                 self._say("warning", f"put back what a dead tuner had left: {left}")
             return hold
+
+    def _patience_s(self, lost: int) -> float:
+        """How long a board that was lost is waited for."""
+        if not lost:
+            return 0.0
+        if not self._board.is_far:
+            return GUARDIAN_PATIENCE_S
+        return FAR_PATIENCE_S if self._deadline_s is None else max(0.0, self._deadline_s - self._clock.now_s)
+
+    def _pause_before_reconnect(self, pause_s: float) -> float:
+        """Waits, open to whoever asks the night to stop; the next pause."""
+        left_s = pause_s
+        while left_s > 0:
+            time.sleep(min(left_s, 1.0))
+            left_s -= 1.0
+            self._stop_if_asked(self._sample_s())
+        self._patiently(lambda: self._store.beat(self._study.name))
+        return min(2 * pause_s, LONGEST_PAUSE_S) if self._board.is_far else pause_s
 
     def _measure_on(self, hold: Hold) -> NightResult:
         self._hold = hold
@@ -357,10 +395,13 @@ class NightShift:
         self._append(outcome.event, raw=outcome.raw)
 
     def _check_stops(self, order: Measure) -> None:
+        self._stop_if_asked(self._sample_s() + (self._study.fixed_rate_s if order.rates else 0.0))
+
+    def _stop_if_asked(self, needed_s: float) -> None:
+        """Raises when a signal came, `autotune stop` was said, or so many seconds no longer fit before the deadline."""
         self._stop.raise_if_asked()
         if self._patiently(lambda: self._store.stop_requested(self._study.name)):
             raise _Stopped("asked by `autotune stop`")
-        needed_s = self._sample_s() + (self._study.fixed_rate_s if order.rates else 0.0)
         if self._deadline_s is not None and self._clock.now_s + needed_s > self._deadline_s:
             raise _Stopped("the deadline")
 

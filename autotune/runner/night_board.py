@@ -65,6 +65,11 @@ class NightBoard(Protocol):
     @property
     def clock(self) -> Clock: ...
 
+    @property
+    def is_far(self) -> bool:
+        """Whether a cable lies in between: a lost board may come back, and its guardian needs nobody to restore it."""
+        ...
+
     def prepare(self, say: Callable[[str], None]) -> tuple[Doubt, ...]:
         """What can be tried and made in the evening, before a night begins. Raises BoardUnfit."""
         ...

@@ -29,6 +29,10 @@ class SyntheticNightBoard:
         say(f"{self._study.board}: {self._board.title}")
         return ()
 
+    @property
+    def is_far(self) -> bool:
+        return False
+
     def take(self, night: int) -> SyntheticHold:
         mine = self._last is not None and self._last.key.night == night
         return SyntheticHold(self._board, self._study, self.clock, self._last if mine else None)

@@ -23,7 +23,7 @@ BOARD_IP, CLIENT_IP = "10.211.0.1", "10.211.0.2"
 _NAMESPACE = """
 set -e
 mount -t tmpfs -o mode=755,size=64m tmpfs /run
-mount -t tmpfs -o mode=755,size=256m tmpfs /var/lib
+mount -t tmpfs -o mode=755,size=2g tmpfs /var/lib
 mkdir -p /var/lib/nginx /run/user /run/sshd
 ip link set lo up
 """

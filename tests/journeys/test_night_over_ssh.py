@@ -1,0 +1,167 @@
+"""A whole night on a board at the other end of a cable: real sshd, nginx, wrk; the line cut in the middle, and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lab import ADDRESS, Lab
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+SPACE = """
+title = "two settings of nginx and one of the kernel"
+[parameter."nginx:sendfile"]
+why = "a test"
+[parameter."nginx:listen.backlog"]
+low = 511
+high = 4096
+why = "a test"
+[parameter."sysctl:net.ipv4.tcp_fin_timeout"]
+low = "20s"
+high = "60s"
+why = "a test"
+"""
+BY_HAND = """
+title = "one step"
+source = "a test"
+[[step]]
+name = "zero copy"
+why = "a test"
+[step.set]
+"nginx:sendfile" = "on"
+"nginx:tcp_nopush" = "on"
+"""
+STUDY = f"""
+name = "far"
+board = "{ADDRESS}"
+space = "space.toml"
+hand_tuned = "by-hand.toml"
+seed = 3
+accept_noise = true
+[server]
+port = 8088
+[[server.file]]
+path = "/a.html"
+size = "1k"
+[workload]
+name = "static"
+path = "/a.html"
+connections = 8
+threads = 1
+warmup = "100ms"
+duration = "1s"
+[latency]
+share = 0
+[fitness]
+foreign_load = 100
+[budget]
+calibration_pairs = 6
+candidates = 4
+reference_every = 3
+finalists = 1
+finalist_pairs = 2
+distillation_pairs = 2
+finals_rounds = 12
+series_rounds = 1
+lease = "10s"
+"""
+KEYS = ("net/ipv4/tcp_fin_timeout", "net/core/somaxconn", "net/ipv4/tcp_congestion_control")
+
+
+def originals(lab: Lab) -> list[str]:
+    return [lab.run(lab.on_board, "cat", f"/proc/sys/{key}").stdout for key in KEYS]
+
+
+def autotune(lab: Lab, folder: Path, *arguments: str) -> list[str]:
+    return [
+        *lab.on_client, "env", f"AUTOTUNE_STORAGE=sqlite:///{folder}/far.db", sys.executable, "-m", "autotune", *arguments,
+    ]  # fmt: skip
+
+
+def told(lab: Lab, folder: Path, *arguments: str) -> dict[str, object]:
+    done = subprocess.run(
+        autotune(lab, folder, *arguments), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def samples(lab: Lab, folder: Path) -> int:
+    try:
+        found = told(lab, folder, "status", "far", "--json")["samples"]
+    except AssertionError:
+        return 0
+    assert isinstance(found, int)
+    return found
+
+
+def ssh_of(lab: Lab, night: int) -> int:
+    """The ssh client below this process."""
+    for pid in lab.processes():
+        try:
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if name == "ssh" and parent == night:
+            return pid
+    raise AssertionError("the night has no ssh")
+
+
+def test_a_night_over_ssh_outlives_its_line(lab: Lab, tmp_path: Path) -> None:
+    """ssh is shot, then the cable pulled for longer than the lease; the night goes on by itself, to its comparison."""
+    for name, text in (("space.toml", SPACE), ("by-hand.toml", BY_HAND), ("far.toml", STUDY)):
+        (tmp_path / name).write_text(text)
+    before = originals(lab)
+    with (
+        (tmp_path / "said").open("w") as said,
+        subprocess.Popen(
+            autotune(lab, tmp_path, "run", str(tmp_path / "far.toml")),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        ) as night,
+    ):
+        try:
+            wait_for(lambda: samples(lab, tmp_path) >= 3, night, tmp_path)
+            os.kill(ssh_of(lab, night.pid), signal.SIGKILL)
+            seen = samples(lab, tmp_path)
+            wait_for(lambda: samples(lab, tmp_path) >= seen + 3, night, tmp_path)
+            lab.cable("down")
+            time.sleep(14)
+            assert originals(lab) == before, "the lease is over"
+            lab.cable("up")
+            assert night.wait(240) == 0, (tmp_path / "said").read_text()[-2000:]
+        finally:
+            lab.cable("up")
+            night.kill()
+    assert originals(lab) == before
+    assert told(lab, tmp_path, "compare", "far", "--json")["pairs"]
+    text = (tmp_path / "said").read_text()
+    assert text.count("the line to the board is gone") == 2, text[-2000:]
+    assert not lab.run(
+        lab.on_board, "sh", "-c", "pgrep -f [a]utotune-agent || pgrep -x nginx"
+    ).stdout.split() or not [pid for pid in lab.processes() if _is_ours(pid)]
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() in ("nginx", "autotune-guard")
+    except OSError:
+        return False
+
+
+def wait_for(what: object, night: subprocess.Popen[bytes], folder: Path) -> None:
+    until = time.monotonic() + 180
+    while not what():  # type: ignore[operator]
+        assert night.poll() is None, (folder / "said").read_text()[-2000:]
+        assert time.monotonic() < until, (folder / "said").read_text()[-2000:]
+        time.sleep(0.5)
