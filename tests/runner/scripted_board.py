@@ -102,6 +102,10 @@ class ScriptedLine:
     loads: list[LoadOrder] = field(default_factory=list)
     ended: list[bool] = field(default_factory=list)
     refusal: str = ""
+    reachable: bool = True
+
+    def answers_afresh(self) -> bool:
+        return self.reachable
 
     def switch(self, writes: Sequence[Write], server: ServerOrder) -> Switched:
         del writes

@@ -177,3 +177,11 @@ def test_a_sample_without_meter_and_counters_says_nothing_of_either() -> None:
     event = measured(Unfit({}))
     assert isinstance(event, Sample)
     assert (event.main.cpu_busy, event.main.power_w) == (None, None)
+
+
+def test_a_configuration_behind_which_nobody_new_gets_in_has_failed_its_canary() -> None:
+    bench = LiveBench(held_on(ScriptedLine(reachable=False), STUDY))
+    event = bench.measure(ORDER).event
+    assert isinstance(event, Failure)
+    assert (event.stage, event.blame) == ("canary", "configuration")
+    assert "no new connection" in event.reason
