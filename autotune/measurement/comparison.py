@@ -223,8 +223,7 @@ def _arm(
     seen: Calibration | None,
 ) -> ArmSummary:
     samples = [round_[name] for round_ in finals.values() if name in round_]
-    winner = book.winner(night)
-    trial = winner.number if winner is not None and name == "automatic" else None
+    trial = book.shipped_trial(night) if name == "automatic" else None
     if not samples:
         return ArmSummary(
             name=name,

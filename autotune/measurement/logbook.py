@@ -210,6 +210,13 @@ class Logbook:
         winner = self.winner(night)
         return winner.configuration if winner is not None else Configuration()
 
+    def shipped_trial(self, night: int) -> int | None:
+        """The trial that what this night ships comes from; None for stock. Where the winner failed later, it is another."""
+        distilled, winner = self.distilled.get(night), self.winner(night)
+        if distilled is not None:
+            return distilled.trial or None
+        return winner.number if winner is not None else None
+
     def next_attempt(self, night: int, stage: Stage, block: int, position: int) -> SampleKey:
         slot = self.slots.get((night, stage, block, position))
         attempt = slot.last.key.attempt + 1 if slot is not None else 0

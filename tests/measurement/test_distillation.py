@@ -187,6 +187,9 @@ def test_a_winner_that_fails_when_measured_again_gives_its_place_to_the_next() -
     assert found is not None
     assert found.trial == ranking.trials[1]
     assert "failed" in found.reason
+    automatic = compare(number_study(), log).arm("automatic")
+    assert automatic is not None
+    assert automatic.trial == found.trial
 
 
 def test_what_a_larger_subset_gains_by_leaving_out_what_harms_is_not_given_away() -> None:
