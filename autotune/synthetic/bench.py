@@ -137,9 +137,7 @@ class SyntheticBench:
                 effective=known.effective,
                 measurements=measurements,
                 fixed_rate=fixed,
-                objective=study.objective_of(
-                    {name: run.requests_per_s for name, run in measurements.items()}
-                ),
+                objective=study.objective_of_runs(measurements),
                 switch_s=SWITCH_S,
                 overhead_s=max(0.0, round(self._clock.now_s - began_s - study.busy_s, 3)),
                 gates=(self._temperature(), cooling),

@@ -10,7 +10,7 @@ import pytest
 
 import synthetic_night as night
 from autotune.experiment.events import EVENT, Failure, Sample
-from autotune.experiment.study import Study
+from autotune.experiment.study import Objective, Study
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
 from autotune.synthetic.bench import TEMPERATURE, THROTTLED, SyntheticBench
@@ -55,6 +55,12 @@ def failure(bench: SyntheticBench, values: dict[str, Value]) -> Failure:
     event = bench.measure(night.order(0, Configuration.of(values))).event
     assert isinstance(event, Failure), event
     return event
+
+
+def test_a_sample_says_what_the_study_maximises() -> None:
+    study = LARGE.model_copy(update={"objective": Objective(metric="requests_per_server_cpu_s")})
+    seen = sample(bench_of(study=study))
+    assert seen.objective == pytest.approx(math.log(seen.main.requests_per_server_cpu_s))
 
 
 def test_a_samples_figures_fit_together() -> None:
