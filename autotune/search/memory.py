@@ -40,6 +40,8 @@ class Told:
     n: int
     shrunken: float = 0.0
     """What is left of the score when luck is held against it."""
+    unstable: bool = False
+    """Whether its repeats differ so much that it can't win."""
     excess: float = 0.0
     """By how much a good one breaks the study's limits: told with its own value, but as a violated constraint."""
 
@@ -65,6 +67,7 @@ def _told(proposal: Proposal, score: TrialScore | None, tried: set[int]) -> Told
             score=score.score,
             n=score.n,
             shrunken=score.shrunken,
+            unstable=score.unstable,
             excess=score.excess,
         )
     return Told(proposal=proposal, state="lost" if proposal.number in tried else "open", score=math.nan, n=0)

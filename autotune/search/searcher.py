@@ -184,8 +184,8 @@ class _Search:
         yield self._towards(choice, random.Random(self.study.seed))  # noqa: S311 - no secret
 
     def near_the_best(self) -> Iterator[Choice]:
-        """The likely best configuration so far with some 1 to 16 of its values drawn anew from their whole ranges."""
-        good = [one for one in self.told if one.state == "good" and not one.excess]
+        """The likely best configuration so far that can win, with some 1 to 16 of its values drawn anew from their whole ranges."""
+        good = [one for one in self.told if one.state == "good" and not one.unstable and not one.excess]
         if not good:
             return
         best = max(good, key=lambda one: (one.shrunken, -one.proposal.number))

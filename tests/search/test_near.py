@@ -9,11 +9,17 @@ with TPE alone, in none with half near. A truth with a category that looks bette
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from search_examples import STOCK, a_night, a_plan, a_study, go_on, some_truth
 
+from autotune.experiment.bench import AskSampler
 from autotune.experiment.events import Event, Proposal
+from autotune.experiment.study import Study
+from autotune.measurement.scores import TrialScore, trial_scores
+from autotune.search.searcher import propose
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import Dropped
 
@@ -48,6 +54,22 @@ def test_every_second_candidate_shares_most_of_its_values_with_the_best_before_i
     others = [shared(number) for number in sampled if number % 2]
     assert statistics.median(near) >= 0.5
     assert statistics.median(near) > statistics.median(others)
+
+
+@pytest.mark.parametrize(("unstable", "is_near"), [(False, True), (True, False)])
+def test_nothing_is_drawn_near_what_is_too_unstable_to_win(*, unstable: bool, is_near: bool) -> None:
+    study, log, lucky = a_study(seed=3), night_of(3, upto=20), 11
+
+    def scores(study: Study, log: Sequence[Event]) -> dict[int, TrialScore]:
+        seen = trial_scores(study, log)
+        return {**seen, lucky: replace(seen[lucky], score=0.9, shrunken=0.9, unstable=unstable)}
+
+    proposal = propose(study, log, AskSampler(night=1, number=20), at="now", scores=scores)
+    values = proposal.configuration.over(STOCK)
+    others = next(one for one in log if isinstance(one, Proposal) and one.number == lucky).configuration.over(
+        STOCK
+    )
+    assert (sum(values[id_] == others[id_] for id_ in STOCK) >= len(STOCK) / 2) is is_near
 
 
 @pytest.mark.parametrize("wish", [65_536, 300])
