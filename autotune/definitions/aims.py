@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from autotune.definitions.table import MISSING, Table
-from autotune.experiment.study import Goal, LatencyCheck, Limit, Objective, Workload
-
-Bound: TypeAlias = Literal["at least", "at most"]
-ObjectiveMetric: TypeAlias = Literal["requests_per_s", "requests_per_server_cpu_s"]
-GoalMetric: TypeAlias = Literal["requests_per_s", "latency_p99_s", "server_cpu_s_per_request"]
-LimitMetric: TypeAlias = Literal[
-    "latency_p50_s",
-    "latency_p95_s",
-    "latency_p99_s",
-    "latency_p999_s",
-    "latency_max_s",
-    "errors",
-    "requests_per_s",
-    "server_cpu_s_per_request",
-    "cpu_busy",
-    "power_w",
-]
+from autotune.experiment.study import (
+    Bound,
+    Goal,
+    GoalMetric,
+    LatencyCheck,
+    Limit,
+    LimitMetric,
+    Objective,
+    ObjectiveMetric,
+    Workload,
+)
 
 _OBJECTIVES: Final[Mapping[str, ObjectiveMetric]] = {
     "requests_per_s": "requests_per_s",

@@ -126,13 +126,30 @@ def workload_mistake(connections: int, threads: int) -> str:
     return ""
 
 
+Bound: TypeAlias = Literal["at least", "at most"]
+ObjectiveMetric: TypeAlias = Literal["requests_per_s", "requests_per_server_cpu_s"]
+GoalMetric: TypeAlias = Literal["requests_per_s", "latency_p99_s", "server_cpu_s_per_request"]
+LimitMetric: TypeAlias = Literal[
+    "latency_p50_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "latency_p999_s",
+    "latency_max_s",
+    "errors",
+    "requests_per_s",
+    "server_cpu_s_per_request",
+    "cpu_busy",
+    "power_w",
+]
+
+
 class Objective(Record):
     """What is maximised: the weighted geometric mean of the workloads' ratios, each to its own reference.
 
     requests_per_server_cpu_s is for a load that its line or its generator limits, where every configuration serves as much.
     """
 
-    metric: Literal["requests_per_s", "requests_per_server_cpu_s"] = "requests_per_s"
+    metric: ObjectiveMetric = "requests_per_s"
 
 
 class LatencyCheck(Record):
@@ -153,19 +170,8 @@ class Limit(Record):
     """
 
     workload: str = ""
-    metric: Literal[
-        "latency_p50_s",
-        "latency_p95_s",
-        "latency_p99_s",
-        "latency_p999_s",
-        "latency_max_s",
-        "errors",
-        "requests_per_s",
-        "server_cpu_s_per_request",
-        "cpu_busy",
-        "power_w",
-    ]
-    bound: Literal["at least", "at most"]
+    metric: LimitMetric
+    bound: Bound
     value: float
     of_stock: bool = False
 
@@ -235,8 +241,8 @@ class Goal(Record):
     """A target of one workload. `of_stock`: `value` is a ratio to stock, else it is in the metric's own unit."""
 
     workload: str
-    metric: Literal["requests_per_s", "latency_p99_s", "server_cpu_s_per_request"]
-    bound: Literal["at least", "at most"]
+    metric: GoalMetric
+    bound: Bound
     value: float
     of_stock: bool = False
     source: str = ""

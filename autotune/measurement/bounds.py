@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from autotune.experiment.events import Measurement, Sample
+from autotune.experiment.study import Bound
 from autotune.measurement.intervals import trimmed_interval
 
 Rounds: TypeAlias = Mapping[int, Mapping[str, Sample]]
@@ -33,9 +34,7 @@ class Held:
     n: int
 
 
-def hold(
-    logs: Sequence[float], bound: Literal["at least", "at most"], value: float, *, alpha: float = 0.05
-) -> Held:
+def hold(logs: Sequence[float], bound: Bound, value: float, *, alpha: float = 0.05) -> Held:
     """The trimmed mean of these logarithms, held against `value` (which is no logarithm)."""
     if len(logs) < 2:
         return Held(state="not shown", figure=None, low=None, high=None, n=len(logs))

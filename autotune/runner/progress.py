@@ -9,7 +9,6 @@ from datetime import datetime
 
 from autotune.experiment.events import Event, Failure, NightBegun, Proposal, Sample, Stage
 from autotune.experiment.study import Study
-from autotune.measurement.calibration import calibration
 from autotune.measurement.logbook import read_log
 from autotune.measurement.scores import TrialScore, trial_scores
 from autotune.measurement.shares import remaining_samples, seen_pace, total_s
@@ -23,7 +22,7 @@ def progress_of(study: Study, log: Sequence[Event], left_s: float | None) -> Pro
     """The night's progress after its last event. `left_s`: until the deadline, where there is one.
 
     `current` and `best` are drift-corrected ratios to stock from the search's single runs: rough, and the best of
-    many over-states itself. Their half-width is 1.96 sigma of a ratio of one run to its references' level.
+    many over-states itself.
     """
     night = next((event.night for event in reversed(log) if isinstance(event, NightBegun)), 1)
     done = dict.fromkeys(Stage, 0)
@@ -36,8 +35,6 @@ def progress_of(study: Study, log: Sequence[Event], left_s: float | None) -> Pro
     last = log[-1]
     stage = last.key.stage if isinstance(last, (Sample, Failure)) else Stage.SEARCH
     scores = trial_scores(study, log)
-    seen = calibration(log, night)
-    sigma = seen.sigma_run if seen is not None else None
     usable = [score for score in scores.values() if not score.failed and score.number > 0 and score.n > 0]
     current = scores.get(last.arm.number) if isinstance(last, Sample) and last.arm.kind == "trial" else None
     best = max(usable, key=lambda score: (score.shrunken, score.score), default=None)
@@ -47,9 +44,9 @@ def progress_of(study: Study, log: Sequence[Event], left_s: float | None) -> Pro
         sample=done[stage],
         samples=done[stage] + left.samples[stage],
         current=_ratio(current),
-        current_pm=_pm(current, sigma),
+        current_pm=_pm(current),
         best=_ratio(best),
-        best_pm=_pm(best, sigma),
+        best_pm=_pm(best),
         failures=failures,
         time_left_s=left.seconds if left_s is None or left.seconds is None else min(left.seconds, left_s),
         last=_last_words(study, last),
@@ -77,11 +74,9 @@ def _ratio(score: TrialScore | None) -> float | None:
     return None if score is None or score.n == 0 else math.exp(score.score)
 
 
-def _pm(score: TrialScore | None, sigma: float | None) -> float | None:
-    """Half a rough 95 % interval: the run's own noise and that of the two references around it."""
-    if score is None or sigma is None or score.n == 0:
-        return None
-    return math.exp(score.score) * _HALF_WIDTH * sigma * math.sqrt(1 / score.n + 0.5)
+def _pm(score: TrialScore | None) -> float | None:
+    """Half a rough 95 % interval."""
+    return None if score is None or score.n == 0 else math.exp(score.score) * _HALF_WIDTH * score.error
 
 
 def _last_words(study: Study, event: Event) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autotune.errors import StorageError
@@ -71,7 +70,7 @@ class _Tables(optuna.storages.RDBStorage):
     """Optuna's own tables, written without two queries before each parameter of each trial.
 
     They would look for another distribution of that name; ours are the same in all trials (`Encoding`). An Optuna that
-    no longer calls this only takes its time again.
+    no longer calls this only takes its time again; one that keeps its tables elsewhere costs the mirror, and nothing else.
     """
 
     def _set_trial_param_without_commit(
@@ -83,6 +82,8 @@ class _Tables(optuna.storages.RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None = None,
     ) -> None:
+        from optuna.storages._rdb import models  # its own affair: see above
+
         del previous_distribution
         session.add(
             models.TrialParamModel(

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection
 
 from autotune.experiment.events import Event, NightBegun, Stage
+from autotune.experiment.synthetic_boards import is_synthetic
 from autotune.measurement.calibration import AARecord, Calibration, aa_record, calibration
 from autotune.storage.tables import EVENTS, STUDIES
 
@@ -25,7 +26,7 @@ def record_of(connection: Connection) -> AARecord:
     """
     found: list[Calibration] = []
     for row in connection.execute(sa.select(STUDIES.c.id, STUDIES.c.definition)).all():
-        if str(json.loads(row.definition).get("board", "")).startswith("synthetic:"):
+        if is_synthetic(str(json.loads(row.definition).get("board", ""))):
             continue
         found += [one for one in _calibrations(connection, row.id) if one.pairs >= FEWEST_PAIRS]
     return aa_record(found)
