@@ -43,7 +43,7 @@ _LATE: Final = ("p50", "p99", "max")
 class RateReport:
     """What the generator says of one run. `due` requests have a latency each; `answered` came within the run.
 
-    `unanswered`: still without an answer when waiting for them ended, their latency the time waited so far. `late_*`: how
+    `unanswered`: still without an answer when waiting for them ended, their latency the time waited so far. `late_p99_us`: how
     long a due request and a free connection waited for the generator. `busy`: the busiest process's share of a CPU.
     """
 
@@ -51,13 +51,10 @@ class RateReport:
     unanswered: int
     answered: int
     bytes: int
-    retried: int
     duration_us: int
     errors: ErrorCounts
     latency: Latency
-    late_p50_us: float
     late_p99_us: float
-    late_max_us: float
     busy: float
 
 
@@ -226,14 +223,11 @@ def _report(value: object) -> RateReport:
         unanswered=counts["unanswered"],
         answered=counts["answered"],
         bytes=counts["bytes"],
-        retried=counts["retried"],
         duration_us=counts["duration_us"],
         errors=ErrorCounts(**{name: read_count(errors[name], f"errors.{name}") for name in _ERRORS}),
         latency=Latency(
             **{f"{name}_us": read_number(latency[name], f"latency_us.{name}") for name in LATENCIES}
         ),
-        late_p50_us=read_number(late["p50"], "late_us.p50"),
         late_p99_us=read_number(late["p99"], "late_us.p99"),
-        late_max_us=read_number(late["max"], "late_us.max"),
         busy=read_number(fields["busy"], "busy"),
     )

@@ -56,7 +56,8 @@ def code_hash(places: Iterable[Path]) -> str:
 def measuring_code() -> list[Path]:
     """What the figures without a board depend on."""
     rooms = [ROOT / "autotune" / room for room in ROOMS]
-    return [*rooms, ROOT / "studies", ROOT / "search_spaces", *_own_code()]
+    beginnings = [ROOT / "autotune" / "runner" / f"{name}.py" for name in ("beginning", "sequence")]
+    return [*rooms, *beginnings, ROOT / "studies", ROOT / "search_spaces", *_own_code()]
 
 
 def whole_code() -> list[Path]:

@@ -66,13 +66,11 @@ class Shipped(Record):
 
 
 class BothSeen(Record):
-    """Both ways with the same budget of samples on the same board. Our winner had so many `changes`; `kept` are shipped."""
+    """Both ways with the same budget of samples on the same board."""
 
     ours: Shipped
     naive: Shipped
     samples: int
-    changes: int
-    kept: int
 
 
 def both(cv: float, seed: int) -> BothSeen:
@@ -104,10 +102,6 @@ def both(cv: float, seed: int) -> BothSeen:
     automatic, headline = comparison.arm("automatic"), comparison.pair("automatic", "stock")
     assert automatic is not None
     assert headline is not None
-    winner = next(event.trials[0] for event in log if event.kind == "ranking" and event.purpose == "winner")
-    changes = next(
-        event for event in log if event.kind == "proposal" and event.number == winner
-    ).configuration
     ours = Shipped(
         said=math.log(headline.ratio),
         true=true_gain(board, study, automatic.configuration),
@@ -117,8 +111,6 @@ def both(cv: float, seed: int) -> BothSeen:
         ours=ours,
         naive=naive(board, study, begun, seed, samples_taken(log), best),
         samples=samples_taken(log),
-        changes=len(changes.against(begun.stock)),
-        kept=len(automatic.configuration.against(begun.stock)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from protocol_cache import Chunk, chunks_of
 from protocol_finals import CVS, own_seed
-from protocol_night import Night, begun_on, final_differences, samples_taken, study_of
+from protocol_night import Night, begun_on, final_differences, study_of
 
 from autotune.experiment.events import NightEnded
 from autotune.experiment.study import Budget
@@ -47,8 +47,6 @@ class NullSeen(Record):
 
     claimed: bool
     erred: bool
-    won: bool
-    samples: int
 
 
 def _night(cv: float, numbered: int) -> NullSeen:
@@ -62,13 +60,9 @@ def _night(cv: float, numbered: int) -> NullSeen:
     ended = log[-1]
     assert isinstance(ended, NightEnded)
     assert ended.outcome == "complete", ended.reason
-    comparison = compare(study, log)
-    automatic = comparison.arm("automatic")
     return NullSeen(
-        claimed=any(one.verdict in CLAIMS for one in comparison.pairs),
+        claimed=any(one.verdict in CLAIMS for one in compare(study, log).pairs),
         erred=trimmed_interval(final_differences(log, "hand-tuned", "stock")).excludes_zero,
-        won=automatic is not None and len(automatic.effective) > 0,
-        samples=samples_taken(log),
     )
 
 

@@ -74,11 +74,7 @@ def test_other_code_is_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def everything(*, claims: int = 3, covered: int = 95, seen: int = 80, short: bool = False) -> Seen:
     """100 of everything."""
     return Seen(
-        null={
-            "null 0.01": [
-                NullSeen(claimed=seed < claims, erred=seed < 5, won=True, samples=100) for seed in range(100)
-            ]
-        },
+        null={"null 0.01": [NullSeen(claimed=seed < claims, erred=seed < 5) for seed in range(100)]},
         coverage={
             "coverage normal": [
                 FinalsSeen(plain=seed < covered, told=True, told_all=True, seen=True) for seed in range(100)
