@@ -36,18 +36,30 @@ class Held:
 
 def hold(logs: Sequence[float], bound: Bound, value: float, *, alpha: float = 0.05) -> Held:
     """The trimmed mean of these logarithms, held against `value` (which is no logarithm)."""
-    if len(logs) < 2:
-        return Held(state="not shown", figure=None, low=None, high=None, n=len(logs))
-    found = trimmed_interval(logs, alpha=alpha)
+    return hold_chain((logs,), bound, value, alpha=alpha)
+
+
+def hold_chain(several: Sequence[Sequence[float]], bound: Bound, value: float, *, alpha: float) -> Held:
+    """The sum of the trimmed means of samples that know nothing of each other: a to b and b to c for a to c.
+
+    Its interval is as wide as theirs together: half its width is the root of the sum of theirs squared.
+    """
+    n = min(len(logs) for logs in several)
+    if n < 2:
+        return Held(state="not shown", figure=None, low=None, high=None, n=n)
+    each = [trimmed_interval(logs, alpha=alpha) for logs in several]
+    center = math.fsum(one.center for one in each)
+    half = math.hypot(*(one.high - one.center for one in each))
+    low, high = center - half, center + half
     limit = math.log(value) if value > 0 else -math.inf
-    above, below = found.low >= limit, found.high <= limit
-    within, beyond = (above, found.high < limit) if bound == "at least" else (below, found.low > limit)
+    above, below = low >= limit, high <= limit
+    within, beyond = (above, high < limit) if bound == "at least" else (below, low > limit)
     return Held(
         state="within" if within else "beyond" if beyond else "not shown",
-        figure=math.exp(found.center),
-        low=_finite(found.low),
-        high=_finite(found.high),
-        n=found.n,
+        figure=math.exp(center),
+        low=_finite(low),
+        high=_finite(high),
+        n=n,
     )
 
 

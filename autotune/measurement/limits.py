@@ -19,13 +19,13 @@ from autotune.measurement.bounds import (
     Metric,
     Rounds,
     hold,
+    hold_chain,
     log_figures,
     log_ratios,
     of_run,
     requests_per_s,
     server_cpu_s_per_request,
 )
-from autotune.measurement.intervals import trimmed_interval
 from autotune.measurement.logbook import STOCK, Logbook
 
 CHOOSING = 0.4
@@ -121,8 +121,8 @@ def limit_doubts(
 def subset_violators(study: Study, book: Logbook, night: int) -> frozenset[int]:
     """The subsets that violate a limit in their fresh pairs with the winner.
 
-    Stock isn't measured there: a ratio to it is the subset's to the winner times the winner's to stock, as its finalist's
-    pairs had it.
+    Stock isn't measured there: a ratio to it is the subset's to the winner times the winner's to stock, which its few
+    finalist's pairs don't know well.
     """
     subsets = book.subsets.get(night)
     if subsets is None or not study.limits:
@@ -138,9 +138,11 @@ def subset_violators(study: Study, book: Logbook, night: int) -> frozenset[int]:
                 verdict = _result(limit, workload, pairs, arm, alpha=CHOOSING, is_stock=False).verdict
             else:
                 metric = METRICS[limit.metric]
-                known = trimmed_interval(log_ratios(metric, workload, before, winner, STOCK.text)).center
-                logs = [known + one for one in log_ratios(metric, workload, pairs, arm, winner)]
-                verdict = _WORDS[hold(logs, limit.bound, limit.value, alpha=CHOOSING).state]
+                chain = (
+                    log_ratios(metric, workload, pairs, arm, winner),
+                    log_ratios(metric, workload, before, winner, STOCK.text),
+                )
+                verdict = _WORDS[hold_chain(chain, limit.bound, limit.value, alpha=CHOOSING).state]
             if verdict == "violated":
                 found.add(index)
     return frozenset(found)

@@ -40,6 +40,7 @@ from autotune.experiment.study import Limit, Study
 from autotune.measurement.comparison import compare
 from autotune.measurement.distillation import LEVEL, distil
 from autotune.measurement.intervals import trimmed_interval
+from autotune.measurement.limits import subset_violators
 from autotune.measurement.logbook import read_log
 from autotune.measurement.stages import final_arms
 from autotune.measurement.verdicts import Verdict
@@ -164,6 +165,21 @@ def test_a_subset_that_violates_a_limit_is_passed_over() -> None:
     )
     assert distil(study, log, AskDistilled(night=1), "now").subset == 1
     assert distil(number_study(), log, AskDistilled(night=1), "now").subset == 0
+
+
+@pytest.mark.parametrize(("gain", "at_least", "at_most"), [(0.18, 0.0, 0.25), (0.28, 0.9, 1.0)])
+def test_a_subset_is_not_barred_because_its_winner_was_unlucky_in_its_few_pairs_with_stock(
+    gain: float, at_least: float, at_most: float
+) -> None:
+    """The winner is just what the limit allows: so is one subset in the first case, in the other it is 10 % beyond."""
+    limit = Limit(metric="requests_per_s", bound="at most", value=math.exp(0.18), of_stock=True)
+    study = number_study().model_copy(update={"limits": (limit,)})
+    nights = [
+        a_pared_night(lambda arm: {"stock": 0.0, "subset": gain}.get(arm.kind, 0.18), sigma=0.03, seed=seed)
+        for seed in range(40)
+    ]
+    barred = [1 in subset_violators(study, read_log(log), 1) for log in nights]
+    assert at_least <= sum(barred) / len(barred) <= at_most
 
 
 def test_a_subset_that_loses_too_much_for_certain_and_all_smaller_ones_get_no_more_pairs() -> None:
