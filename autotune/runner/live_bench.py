@@ -9,11 +9,11 @@ from typing import Literal
 
 from autotune.actuators.switching import Effective, SwitchPlan, effects_of, plan_switch
 from autotune.board.fitness import Tonight
-from autotune.board.records import LoadOrder, LoadSeen, ServerOrder, Switched, UrlSeen, UrlTruth
+from autotune.board.records import LoadOrder, LoadSeen, ServerOrder, Switched, UrlTruth
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, Failure, FixedRate, GateResult, Measurement, Sample
-from autotune.experiment.study import Study, Url, Workload
+from autotune.experiment.study import Study, Workload
 from autotune.load.asked import gates_asked
 from autotune.load.client_bound import cpu_busy
 from autotune.load.gates import Answer, Fault, Judged, judge
@@ -23,22 +23,11 @@ from autotune.runner.clocks import now_text
 from autotune.runner.fitness import RunFitness, Start, run_fitness
 from autotune.runner.meters import agent_meter, with_watts
 from autotune.runner.session import Held
+from autotune.runner.truths import Truth, truths_of
 from autotune.space.configuration import Configuration
 
-_OK = 200
 STARTED = Start()
 FailureStage = Literal["plan", "write", "read-back", "nginx", "canary", "warm-up", "load", "gate", "agent"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """What stock answers for a URL; `status` 0: not known yet."""
-
-    url: Url
-    status: int = 0
-    length: int = 0
-    sha256: str = ""
-    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +90,13 @@ class LiveBench:
         """
         live = self._held.live
         if live:
-            self._truth = _truths(self._site.urls, live)
+            self._truth = truths_of(self._site.urls, live)
             # A page made by a program, or kept in a cache that the night's copy begins without, may be another by now.
             asked = [replace(one, loose=one.loose or self._site.passes_on) for one in self._truth]
-            self._truth = _truths(self._site.urls, [*live, self._start_stock(asked).urls])
+            self._truth = truths_of(self._site.urls, [*live, self._start_stock(asked).urls])
             return
         unknown = tuple(Truth(url=url) for url in self._site.urls)
-        self._truth = _truths(self._site.urls, [self._start_stock(unknown).urls for _ in range(2)])
+        self._truth = truths_of(self._site.urls, [self._start_stock(unknown).urls for _ in range(2)])
 
     def measure(self, order: Measure, start: Start = STARTED) -> Outcome:
         if start.fault:
@@ -342,32 +331,6 @@ def _named(doubts: Sequence[Doubt], workload: Workload, study: Study) -> list[Do
     if len(study.workloads) == 1:
         return list(doubts)
     return [one.model_copy(update={"text": f"{workload.name}: {one.text}"}) for one in doubts]
-
-
-def _truths(urls: Sequence[Url], answers: Sequence[Sequence[UrlSeen]]) -> tuple[Truth, ...]:
-    """From each URL's answers, asked more than once. Raises BoardUnfit for one that isn't always 200.
-
-    A redirect is not the page: wrk doesn't follow it, and counts it as a success.
-    """
-    truths = []
-    for url, *seen in zip(urls, *answers, strict=True):
-        if {one.status for one in seen} != {_OK}:
-            told = ", then ".join(dict.fromkeys(str(one.status) for one in seen))
-            raise BoardUnfit(
-                f"{url.target} answers {told}, not 200: that is not the page",
-                hint="put URLs into the study that serve a page themselves, without a redirect",
-            )
-        same = len({(one.sha256, one.length) for one in seen}) == 1
-        truths.append(
-            Truth(
-                url=url,
-                status=seen[0].status,
-                length=seen[0].length,
-                sha256=seen[0].sha256 if same else "",
-                loose=not same,
-            )
-        )
-    return tuple(truths)
 
 
 def _stopped(fault: Fault | None, fitness: RunFitness, whose: str, switch_s: float) -> NotInForce | None:

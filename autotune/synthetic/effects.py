@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -130,10 +130,6 @@ def wire_bytes(study: Study, workload: Workload) -> float:
     """Bytes of one answer with its headers, over the mix."""
     total = math.fsum(url.weight for url in workload.urls)
     return math.fsum(url.weight * (_size_of(study, url.target) + 239) for url in workload.urls) / total
-
-
-def total_of(effects: Sequence[Effect], values: Values, page: Page) -> float:
-    return math.fsum(effect.of(values, page) for effect in effects)
 
 
 def _page(study: Study, target: str, share: float) -> Page:

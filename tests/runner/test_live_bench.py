@@ -23,9 +23,10 @@ from autotune.experiment.study import (
     Workload,
 )
 from autotune.runner.clocks import WallClock
-from autotune.runner.live_bench import LiveBench, _truths
+from autotune.runner.live_bench import LiveBench
 from autotune.runner.live_board import LiveHold
 from autotune.runner.session import Held, read_board
+from autotune.runner.truths import truths_of
 from autotune.space.configuration import Configuration
 from autotune.space.search_space import SearchSpace
 from conftest import BoardNamespace
@@ -146,7 +147,7 @@ def test_only_the_page_itself_is_taken_for_the_truth(statuses: tuple[int, ...]) 
         for status in statuses
     ]
     with pytest.raises(BoardUnfit, match=r"/a answers .*, not 200"):
-        _truths((Url(target="/a"),), answers)
+        truths_of((Url(target="/a"),), answers)
 
 
 def test_a_night_on_a_warm_board_waits_cools_down_and_then_measures(
