@@ -14,7 +14,7 @@ _MEANINGS: Final[tuple[tuple[Meaning, str], ...]] = (
     ("heat", r"temperature above threshold, cpu clock (is )?throttled"),  # arch/x86 thermal therm_throt.c
     ("heat", r"(under-?voltage|over-?current) (detected|condition)"),  # drivers/hwmon/raspberrypi-hwmon.c
     ("heat", r"critical temperature reached|thermal thermal_zone\d+: .*critical"),  # drivers/thermal
-    ("trouble", r"out of memory|oom-kill|oom_reaper|invoked oom-killer"),  # mm/oom_kill.c
+    ("trouble", r"(?<!tcp: )out of memory|oom-kill|oom_reaper|invoked oom-killer"),  # mm/oom_kill.c
     ("trouble", r"netdev watchdog|transmit queue \d+ timed out"),  # net/sched/sch_generic.c
     (
         "trouble",

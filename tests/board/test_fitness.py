@@ -381,6 +381,7 @@ def test_the_gate_at_which_the_same_place_failed_is_remembered() -> None:
         ("EDAC MC0: 1 CE on DIMM_A1", "doubt"),
         ("watchdog: BUG: soft lockup - CPU#4 stuck for 22s!", "trouble"),
         ("INFO: task nginx:77 blocked for more than 120 seconds.", "trouble"),
+        ("TCP: out of memory -- consider tuning tcp_mem", "doubt"),
         ("nf_conntrack: nf_conntrack: table full, dropping packet", "doubt"),
         ("blk_update_request: I/O error, dev mmcblk0, sector 7", "doubt"),
         ("r8169 0000:01:00.0 eth0: Link is Up - 2.5Gbps/Full", ""),
