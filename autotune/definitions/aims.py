@@ -16,6 +16,7 @@ from autotune.experiment.study import (
     LimitMetric,
     Objective,
     ObjectiveMetric,
+    PowerMeter,
     Workload,
 )
 
@@ -84,13 +85,17 @@ def read_latency(table: Table) -> LatencyCheck:
     return LatencyCheck(share=share, duration_s=duration_s)
 
 
-def read_limits(top: Table, workloads: tuple[Workload, ...], latency: LatencyCheck) -> tuple[Limit, ...]:
+def read_limits(
+    top: Table, workloads: tuple[Workload, ...], latency: LatencyCheck, power: PowerMeter
+) -> tuple[Limit, ...]:
     """What a configuration must keep to win; what is wrong is noted."""
     names = _names(workloads)
     tables = top.tables("limit")
     limits = tuple(_limit(one, names, latency) for one in tables)
     seen: set[tuple[str, str]] = set()
     for table, limit in zip(tables, limits, strict=True):
+        if limit.metric == "power_w" and power.source == "none":
+            table.refuse("metric", 'judged by watts, and [power] has source = "none"', "a meter there")
         if (limit.workload, limit.metric) in seen:
             table.refuse(
                 "metric", "an earlier limit is on the same figure", "one limit for each figure of a workload"
@@ -105,6 +110,7 @@ def _limit(table: Table, names: tuple[str, ...], latency: LatencyCheck) -> Limit
     of_stock = _is_of_stock(table)
     if of_stock and not limited.of_stock:
         table.refuse("of", f"{limited.metric} are counted, not compared with stock's", "no `of` here")
+        of_stock = False
     key, other = _keys(limited.bound)
     if table.has(other):
         table.refuse(other, f"a limit on {limited.metric} is the {_SIDES[limited.bound]} it may be", key)

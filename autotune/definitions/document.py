@@ -99,9 +99,9 @@ def _refuse_unsafe(document: Mapping[str, object], mistakes: Mistakes) -> None:
             case str() if character := _control_character(value):
                 mistakes.add(key, value, f"holds the control character {character}", "plain text")
             case float() if not math.isfinite(value):
-                mistakes.add(key, value, "not a finite number")
+                mistakes.add(key, value, "not a finite number", "a number that is one")
             case int() if abs(value) >= _WHOLE_NUMBERS:
-                mistakes.add(key, value, "does not fit in 64 bits")
+                mistakes.add(key, value, "does not fit in 64 bits", "a smaller number")
             case _:
                 pass
 

@@ -50,13 +50,11 @@ def not_allowed(meter: PowerMeter) -> str:
 
 def problem_of(meter: PowerMeter, read: Callable[[Sequence[str]], Mapping[str, Reading]]) -> str:
     """Why this meter will say nothing; "" when it does, or need not. `read`: files of the board."""
-    if meter.source == "rapl":
-        found = read(["/sys/class/powercap/*/energy_uj"])
-        return (
-            ""
-            if any(one.text for one in found.values())
-            else "the board has no energy counters that can be read"
-        )
+    if meter.source in ("rapl", "auto"):
+        sensors = ["/sys/class/hwmon/*/power*_input", "/sys/class/hwmon/*/curr*_input"]
+        found = read(["/sys/class/powercap/*/energy_uj", *(sensors if meter.source == "auto" else ())])
+        what = "energy counters" if meter.source == "rapl" else "energy counters or power sensors"
+        return "" if any(one.text for one in found.values()) else f"the board has no {what} that can be read"
     if meter.source == "hwmon":
         name = meter.name.partition(":")[0]
         names = {(one.text or "").strip() for one in read(["/sys/class/hwmon/*/name"]).values()}

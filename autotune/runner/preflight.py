@@ -118,9 +118,10 @@ def _fixed_rate(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
 
 
 def _meter(connection: Connection, study: Study) -> tuple[Need, ...]:
-    """A meter that the study names. What the board may have besides is taken as it is."""
+    """A meter that the study names, or that a limit is judged by. What the board may have besides is taken as it is."""
     meter = study.power
-    if meter.source in ("auto", "none"):
+    fatal = any(limit.metric == "power_w" for limit in study.limits)
+    if meter.source == "none" or (meter.source == "auto" and not fatal):
         return ()
     if line := not_allowed(meter):
         return (
@@ -139,7 +140,7 @@ def _meter(connection: Connection, study: Study) -> tuple[Need, ...]:
             ok=not problem,
             detail=problem or f"{told} says a number",
             next="see [power] in the study: without it the night goes on, but knows no watts",
-            fatal=any(limit.metric == "power_w" for limit in study.limits),
+            fatal=fatal,
             blurs=True,
         ),
     )

@@ -118,11 +118,15 @@ def test_a_meter_that_the_study_names_is_tried_in_the_evening(
         return [one for one in needs(line, study) if one.what == "power meter"]
 
     assert need(PowerMeter()) == need(PowerMeter(source="none")) == []
+    watts = (Limit(metric="power_w", bound="at most", value=9.0),)
+    assert board_namespace.run("mount", "-t", "tmpfs", "tmpfs", "/sys/class").returncode == 0
+    with pytest.raises(BoardUnfit, match="no energy counters or power sensors"):
+        require(need(PowerMeter(), watts))
     missing = PowerMeter(source="hwmon", name="ina226")
     (doubt,) = require(need(missing))
     assert "no hwmon device ina226" in doubt.text
     with pytest.raises(BoardUnfit, match="no hwmon device ina226"):
-        require(need(missing, (Limit(metric="power_w", bound="at most", value=9.0),)))
+        require(need(missing, watts))
     asked = PowerMeter(source="command", command=("echo", "7.5 W"))
     with pytest.raises(BoardUnfit, match="you have not allowed") as refused:
         require(need(asked))
