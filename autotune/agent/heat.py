@@ -7,6 +7,7 @@ Counters: `freq.policyN.KHZ` seconds at that clock; `throttle.core`, `throttle.p
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Dict, List, Optional
@@ -92,9 +93,10 @@ def _unused(found: Dict[str, float], name: str, end: str) -> str:
 def number(path: str) -> Optional[float]:
     """The number in a file; None when it isn't there or says no number (a zone that is off)."""
     try:
-        return float(first_line(path))
+        found = float(first_line(path))
     except ValueError:
         return None
+    return found if math.isfinite(found) else None
 
 
 def first_line(path: str) -> str:

@@ -245,11 +245,11 @@ def _cooling(seen: LoadSeen) -> GateResult:
 def _highest_clock(seen: LoadSeen) -> GateResult:
     """Heat and firmware lower what a policy allows; nothing of ours changes it during a run."""
     name = "highest clock lowered"
-    policies = [one for one in seen.before if one.startswith("max_khz_") and one in seen.after]
+    policies = [one for one in _allowed(seen.before) if one in seen.after]
     if not policies:
         return _unknown(name, "no clock policy is to be seen here")
-    worst = min(policies, key=lambda one: seen.after[one] / max(seen.before[one], 1.0))
-    share = seen.after[worst] / max(seen.before[worst], 1.0)
+    worst = min(policies, key=lambda one: seen.after[one] / seen.before[one])
+    share = seen.after[worst] / seen.before[worst]
     told = f"{worst.removeprefix('max_khz_')} from {seen.before[worst]:.0f} to {seen.after[worst]:.0f} kHz"
     return GateResult(
         name=name, passed=share >= 1, value=_short(share), limit=1, detail="" if share >= 1 else told
@@ -282,7 +282,12 @@ def _below_highest(seen: LoadSeen, limits: FitnessLimits) -> GateResult:
 
 
 def _policies(levels: Levels) -> list[str]:
-    return [one.removeprefix("max_khz_") for one in levels if one.startswith("max_khz_")]
+    return [one.removeprefix("max_khz_") for one in _allowed(levels)]
+
+
+def _allowed(levels: Levels) -> list[str]:
+    """The levels that are clock policies' highest clocks; one of 0 tells nothing."""
+    return [one for one, khz in levels.items() if one.startswith("max_khz_") and khz > 0]
 
 
 def _share_below(policy: str, seen: LoadSeen) -> float | None:
@@ -321,9 +326,7 @@ def _slow_clock(seen: LoadSeen, limits: FitnessLimits, now: Tonight) -> GateResu
     if not ratios:
         return _unknown(name, "the night's first clock is not known yet")
     allowed = [
-        seen.before[one] / now.levels[one]
-        for one in seen.before
-        if one.startswith("max_khz_") and now.levels.get(one, 0) > 0
+        seen.before[one] / now.levels[one] for one in _allowed(seen.before) if now.levels.get(one, 0) > 0
     ]
     expected = min([1.0, *allowed])
     worst = min(sorted(ratios), key=lambda one: ratios[one])

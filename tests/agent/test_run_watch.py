@@ -18,6 +18,7 @@ import pytest
 from serving import NightHere, begin, load_order
 
 from autotune.agent import bystanders, kernel_log, real_clock
+from autotune.agent.heat import number
 from autotune.board.records import LoadSeen
 from conftest import BoardNamespace
 
@@ -105,6 +106,12 @@ def test_heat_and_clocks_have_a_name_each(board: BoardNamespace) -> None:
     }
     assert seen.counters["freq.policy4.2304000"] == 900.0
     assert not any(name.startswith("freq.policy0.") for name in seen.counters)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "", "off", "\0"])
+def test_a_file_that_says_no_number_is_no_number(tmp_path: Path, text: str) -> None:
+    (tmp_path / "temp").write_text(text + "\n")
+    assert number(str(tmp_path / "temp")) is None
 
 
 @pytest.mark.real

@@ -184,6 +184,9 @@ FIT = {
     "a switch of the clock in a hundredth of the run": rock(
         counters={"freq.policy4.2304000": 14.9, "freq.policy4.1800000": 0.1}
     ),
+    "a policy that says it allows no clock at all": rock(
+        before={"max_khz_policy4": 0.0}, after={"max_khz_policy4": 0.0}
+    ),
     "a cron job of a second": rock(counters={"cpu.others_s": 1.2}),
     "kernel words that mean nothing": rock(kernel_log=("audit: type=1400", "eth0: link is up at 2.5Gbps")),
     "a lower limit that is the configuration's own": rock(
