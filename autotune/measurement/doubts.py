@@ -107,11 +107,14 @@ def _how_far_it_came(study: Study, book: Logbook, night: int) -> list[Doubt]:
             )
         )
     if whole < FEWEST_FINALS:
+        ended_by_look = ended is not None and ended.outcome == "complete" and whole >= planned
         doubts.append(
             Doubt(
                 code="few rounds",
                 text=f"only {whole} complete rounds of finals; intervals are reliable from {FEWEST_FINALS} on",
-                next=again,
+                next="A look at them ended the night: take looks out of the study"
+                if ended_by_look
+                else again,
             )
         )
     doubts += [

@@ -46,7 +46,7 @@ def limits_table(comparison: Comparison) -> Table:
         right=frozenset({"n"}),
         note="; ".join(
             (
-                "A violated limit can't win. Not shown: the interval holds figures on both sides of the limit",
+                "A violated limit can't win. Not shown: the interval holds figures on both sides of the limit, or there is none",
                 *(f"errors: {note}" for note in notes),
             )
         )

@@ -67,6 +67,13 @@ def test_a_night_that_ended_early_is_complete_and_lacks_no_rounds() -> None:
     assert expected_samples(study, log)[Stage.FINALS] == 3 * rounds_of(log)
 
 
+def test_finals_of_few_rounds_that_a_look_ended_do_not_go_on() -> None:
+    study = looking()
+    log = next(log for log in (a_night(study, 0.001, seed) for seed in range(9)) if rounds_of(log) == 6)
+    (doubt,) = [one for one in compare(study, log).doubts if one.code == "few rounds"]
+    assert "take looks out" in doubt.next
+
+
 def test_without_looks_all_rounds_are_taken_however_clear_it_is() -> None:
     assert rounds_of(a_night(looking(looks=False), 0.002)) == ROUNDS
     assert not number_study().budget.looks
