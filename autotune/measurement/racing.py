@@ -11,7 +11,7 @@ from autotune.experiment.study import Study
 from autotune.measurement.candidates import repeats_taken, samples_taken, trials_begun
 from autotune.measurement.logbook import Logbook
 from autotune.measurement.ranking import finalists_of
-from autotune.measurement.references import Flags
+from autotune.measurement.references import Flags, Whole
 from autotune.measurement.scores import ScoreTable, score_table
 from autotune.measurement.search_limits import search_excesses
 from autotune.measurement.stages import repeats_for
@@ -61,10 +61,15 @@ def promising(table: ScoreTable, breaking: Collection[int] = ()) -> Flags:
     eligible = table.eligible(breaking)
     if not eligible.any():
         return eligible
-    best = int(np.argmax(np.where(eligible, table.shrunken, -np.inf)))
+    best = next(place for place in likely_best_first(table).tolist() if eligible[place])
     margin = SIGMAS * np.sqrt(table.error**2 + table.error[best] ** 2)
     above_stock = table.score + SIGMAS * table.error >= 0
     return np.asarray(eligible & above_stock & (table.score + margin >= table.score[best]))
+
+
+def likely_best_first(table: ScoreTable) -> Whole:
+    """The places of the table in this order. Where nothing but luck is seen all shrunken scores are equal: then by score."""
+    return np.lexsort((table.number, -table.score, -table.shrunken))
 
 
 def _first(book: Logbook, table: ScoreTable, wanted: Flags, apart: int = APART) -> int | None:
@@ -72,7 +77,7 @@ def _first(book: Logbook, table: ScoreTable, wanted: Flags, apart: int = APART) 
     if not wanted.any():
         return None
     resting = _resting(book, apart)
-    order = np.lexsort((table.number, -table.score, -table.shrunken))
+    order = likely_best_first(table)
     return next((n for n in table.number[order[wanted[order]]].tolist() if n not in resting), None)
 
 

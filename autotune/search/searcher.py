@@ -188,7 +188,7 @@ class _Search:
         good = [one for one in self.told if one.state == "good" and not one.unstable and not one.excess]
         if not good:
             return
-        best = max(good, key=lambda one: (one.shrunken, -one.proposal.number))
+        best = max(good, key=lambda one: (one.shrunken, one.score, -one.proposal.number))
         values = best.proposal.configuration.over(self.tonight.stock)
         chance = random.Random(seed_of(self.study.seed, self.ask.number, "near"))  # noqa: S311 - no secret
         ids = [one.parameter.id for one in self.encoding.parameters]
