@@ -241,13 +241,15 @@ class LiveBench:
             raw += f"==== {workload.name} at {rate_per_s:.1f} requests/s\n{raw_text(at_rate.seen)}\n"
             whose = f"{workload.name} at {rate_per_s:.0f} requests/s"
             gates += _named_gates((*at_rate.judged.gates, *at_rate.fitness.gates), whose)
-            if failed := _stopped(at_rate.judged.fault, at_rate.fitness, whose, there.switch_s):
+            given_up = _given_up(at_rate.judged.fault, start.now)
+            fault = None if given_up else at_rate.judged.fault
+            if failed := _stopped(fault, at_rate.fitness, whose, there.switch_s):
                 return _failed(order, failed, raw, gates)
             if at_rate.judged.fixed_rate:
                 fixed_rate[workload.name] = at_rate.judged.fixed_rate.model_copy(
                     update={"cpu_busy": cpu_busy(at_rate.seen.counters, self._held.placement.server)}
                 )
-            doubts += _named((*at_rate.judged.doubts, *at_rate.fitness.doubts), workload, study)
+            doubts += _named((*given_up, *at_rate.judged.doubts, *at_rate.fitness.doubts), workload, study)
         sample = Sample(
             key=order.key,
             at=now_text(),
@@ -331,6 +333,19 @@ def _named(doubts: Sequence[Doubt], workload: Workload, study: Study) -> list[Do
     if len(study.workloads) == 1:
         return list(doubts)
     return [one.model_copy(update={"text": f"{workload.name}: {one.text}"}) for one in doubts]
+
+
+def _given_up(fault: Fault | None, now: Tonight) -> tuple[Doubt, ...]:
+    """An open-loop generator that fails at this place as it did before is broken: its figure is given up, not the sample."""
+    if fault is None or fault.stage != "load" or fault.blame != "environment" or now.again != fault.gate:
+        return ()
+    return (
+        Doubt(
+            code="no fixed rate",
+            text=f"the open-loop generator failed twice, so there is no latency at a fixed rate ({fault.reason})",
+            next="Try `luajit -v`, and apt-get install --reinstall luajit",
+        ),
+    )
 
 
 def _stopped(fault: Fault | None, fitness: RunFitness, whose: str, switch_s: float) -> NotInForce | None:

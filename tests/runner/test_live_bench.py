@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from autotune.board.fitness import Tonight
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import LoadOrder, LoadSeen, PutFile, UrlSeen
 from autotune.errors import BoardUnfit
@@ -23,6 +24,7 @@ from autotune.experiment.study import (
     Workload,
 )
 from autotune.runner.clocks import WallClock
+from autotune.runner.fitness import Start
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.live_board import LiveHold
 from autotune.runner.session import Held, read_board
@@ -103,7 +105,7 @@ def test_without_luajit_a_sample_has_all_but_its_runs_at_a_rate(
     assert (event.fixed_rate, event.main.requests > 0) == ({}, True)
 
 
-def test_a_run_at_a_rate_that_does_not_count_fails_the_sample(
+def test_a_run_at_a_rate_that_does_not_count_fails_the_sample_once(
     board_namespace: BoardNamespace,
     real_nginx: str,
     real_wrk: str,
@@ -120,10 +122,15 @@ def test_a_run_at_a_rate_that_does_not_count_fails_the_sample(
         return replace(seen, measured=replace(seen.measured, stdout="")) if order.rate_per_s else seen
 
     monkeypatch.setattr(board.connection, "load", without_what_luajit_said)
-    event = bench.measure(order().model_copy(update={"rates": {"w": 200.0}})).event
+    paced = order().model_copy(update={"rates": {"w": 200.0}})
+    event = bench.measure(paced).event
     assert isinstance(event, Failure)
     assert (event.stage, event.blame) == ("load", "environment")
     assert event.reason.startswith("w at 200 requests/s: report missing")
+    again = bench.measure(paced, Start(now=Tonight(again=event.gate))).event
+    assert isinstance(again, Sample)
+    assert (again.fixed_rate, again.main.requests > 0) == ({}, True)
+    assert "no fixed rate" in {doubt.code for doubt in again.doubts}
 
 
 def test_a_sample_that_the_agent_cannot_take_is_a_failure_and_not_the_end_of_the_night(
