@@ -31,7 +31,6 @@ from autotune.space.setting import Kind, Setting
 from autotune.space.value import Value
 
 BEGAN = datetime(2026, 1, 31, 22, 0, tzinfo=UTC)
-ASK = AskSubsets(night=1, trial=0)
 CACHE, VALID = "nginx:open_file_cache", "nginx:open_file_cache_valid"
 BACKLOG, QUEUE, FILES = "nginx:listen.backlog", "sysctl:net.core.somaxconn", "nginx:worker_rlimit_nofile"
 

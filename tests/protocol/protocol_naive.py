@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 import optuna
 from optuna.distributions import (
@@ -45,8 +45,6 @@ BUDGET: Final = Budget(
     series_rounds=0,
 )
 _STOCK_RUNS: Final = 3
-
-Draws: TypeAlias = dict[str, Drawn]
 
 
 class Shipped(Record):
