@@ -19,7 +19,7 @@ from autotune.runner.fitness import CoolDown
 from autotune.runner.line import line_mbit_per_s
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.night_board import Beginning, StockChanged
-from autotune.runner.preflight import describe, needs, require, self_test
+from autotune.runner.preflight import consent, describe, needs, require, self_test
 from autotune.runner.session import Held
 
 
@@ -67,6 +67,7 @@ class LiveHold:
     def go_on(self, begun: NightBegun) -> None:
         if changes := stock_changes(begun, self._held.discovery.stock):
             raise StockChanged(changes)
+        require(consent(self._held.study))  # it may be another sitting, which would measure on without watts
         self._bench = _ready(self._held)
 
     def wait_s(self, order: Measure, log: Sequence[Event]) -> float:

@@ -123,15 +123,8 @@ def _meter(connection: Connection, study: Study) -> tuple[Need, ...]:
     fatal = any(limit.metric == "power_w" for limit in study.limits)
     if meter.source == "none" or (meter.source == "auto" and not fatal):
         return ()
-    if line := not_allowed(meter):
-        return (
-            Need(
-                what="power meter",
-                ok=False,
-                detail=f"the study asks to run {shlex.join(meter.command)}, which you have not allowed",
-                next=f"if you trust it: {line} autotune ..., and take [power] out of the study if you don't",
-            ),
-        )
+    if refused := consent(study):
+        return refused
     problem = problem_of(meter, connection.read)
     told = meter.source if meter.source != "hwmon" else f"hwmon {meter.name}"
     return (
@@ -142,6 +135,21 @@ def _meter(connection: Connection, study: Study) -> tuple[Need, ...]:
             next="see [power] in the study: without it the night goes on, but knows no watts",
             fatal=fatal,
             blurs=True,
+        ),
+    )
+
+
+def consent(study: Study) -> tuple[Need, ...]:
+    """The study's command for its watts, where this sitting's environment doesn't allow it; nothing else."""
+    line = not_allowed(study.power)
+    if not line:
+        return ()
+    return (
+        Need(
+            what="power meter",
+            ok=False,
+            detail=f"the study asks to run {shlex.join(study.power.command)}, which you have not allowed",
+            next=f"if you trust it: {line} autotune ..., and take [power] out of the study if you don't",
         ),
     )
 

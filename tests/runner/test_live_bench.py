@@ -18,6 +18,7 @@ from autotune.experiment.study import (
     HandTunedSequence,
     ManagedNginx,
     Placement,
+    PowerMeter,
     ServedFile,
     Study,
     Url,
@@ -27,6 +28,7 @@ from autotune.runner.clocks import WallClock
 from autotune.runner.fitness import Start
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.live_board import LiveHold
+from autotune.runner.meters import ALLOW
 from autotune.runner.session import Held, read_board
 from autotune.runner.truths import truths_of
 from autotune.space.configuration import Configuration
@@ -155,6 +157,19 @@ def test_only_the_page_itself_is_taken_for_the_truth(statuses: tuple[int, ...]) 
     ]
     with pytest.raises(BoardUnfit, match=r"/a answers .*, not 200"):
         truths_of((Url(target="/a"),), answers)
+
+
+def test_a_night_that_goes_on_asks_again_whether_its_power_command_may_be_run(
+    board_namespace: BoardNamespace, real_nginx: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = PowerMeter(source="command", command=("meter", "--watts"))
+    board = replace(held(board_namespace), study=STUDY.model_copy(update={"power": meter}))
+    begun = NightBegun(night=1, at="2026-01-01T00:00:00+00:00", stock={}, facts={}, space_ids=())
+    monkeypatch.delenv(ALLOW, raising=False)
+    with pytest.raises(BoardUnfit, match="meter --watts, which you have not allowed"):
+        LiveHold(board, WallClock()).go_on(begun)
+    monkeypatch.setenv(ALLOW, "meter --watts")
+    LiveHold(board, WallClock()).go_on(begun)
 
 
 def test_a_night_on_a_warm_board_waits_cools_down_and_then_measures(
