@@ -62,7 +62,7 @@ def others(before: Look, after: Look) -> Others:
     ours = {pid for pid in parents if _descends(pid, me, parents)}
     above = _ancestors(me, parents)
     total_s, kernel_s, agent_s = 0.0, 0.0, 0.0
-    gains: List[Tuple[float, str]] = []
+    gains: Dict[int, float] = {}
     for key in {**before, **after}:
         pid = key[0]
         was = before.get(key, Seen("", 0, 0.0, 0.0))
@@ -76,9 +76,15 @@ def others(before: Look, after: Look) -> Others:
         elif pid not in ours:
             gain_s = reaped_s + (0.0 if pid in above else own_s)
             total_s += gain_s
-            if now and gain_s >= _LEAST_NAMED_S:
-                gains.append((gain_s, f"{now.name} (pid {pid}) {gain_s:.2f} s"))
-    busiest = [words for _, words in sorted(gains, reverse=True)[:_NAMED]]
+            # What has ended is in its parent's account with all that it ever ran, of which only this gain is new.
+            account = pid if now else was.parent
+            gains[account] = gains.get(account, 0.0) + gain_s
+    named = [
+        (gains[pid], f"{seen.name} (pid {pid}) {gains[pid]:.2f} s")
+        for (pid, _), seen in after.items()
+        if gains.get(pid, 0.0) >= _LEAST_NAMED_S
+    ]
+    busiest = [words for _, words in sorted(named, reverse=True)[:_NAMED]]
     return Others(max(0.0, total_s), busiest, agent_s, kernel_s)
 
 

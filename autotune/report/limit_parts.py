@@ -102,7 +102,7 @@ def _in_unit(limit: Limit, value: float) -> str:
         case "power_w":
             return f"{value:.2f} W"
         case _:
-            return f"{value * 1000:.2f} ms"
+            return f"{value * 1000:.2f} ms" if value >= 1e-4 else f"{value * 1e6:.0f} us"
 
 
 def _figure_text(one: LimitResult) -> str:

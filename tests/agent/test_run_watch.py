@@ -202,7 +202,7 @@ def test_what_ended_meanwhile_counts_for_its_parent_and_nothing_counts_twice() -
     found = bystanders.others(before, after)
     assert found.cpu_s == pytest.approx(1.5)
     assert found.kernel_s == pytest.approx(4.0)
-    assert found.busiest[0].startswith("sh (pid 50)")
+    assert found.busiest == ["sh (pid 50) 1.00 s", "ld (pid 52) 0.50 s"]
 
 
 def test_our_own_work_is_not_anothers() -> None:
