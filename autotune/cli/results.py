@@ -94,13 +94,14 @@ def show(
     """
     from autotune.errors import UsageError
     from autotune.measurement.scores import trial_scores
-    from autotune.report import study_page as pages
+    from autotune.report.study_page import study_json, study_page
+    from autotune.report.trial_page import has_trial, trial_json, trial_page
 
     if raw and trial is None:
         raise UsageError("--raw needs a trial", hint=f"Try: autotune show {name} 1 --raw")
     with open_store(storage) as store:
         study, log = store.study(name), store.log(name)
-        if trial is not None and not pages.has_trial(log, trial):
+        if trial is not None and not has_trial(log, trial):
             raise UsageError(
                 f"{name} has no trial {trial}", hint=f"See which there are: autotune show {name}"
             )
@@ -108,14 +109,14 @@ def show(
     scores = trial_scores(study, log)
     if trial is None:
         if json:
-            print_json(pages.study_json(study, log, scores), board=study.board)
+            print_json(study_json(study, log, scores), board=study.board)
         else:
-            print_page(pages.study_page(study, log, scores), board=study.board)
+            print_page(study_page(study, log, scores), board=study.board)
         return
     if json:
-        print_json(pages.trial_json(study, log, scores, trial, texts), board=study.board)
+        print_json(trial_json(study, log, scores, trial, texts), board=study.board)
         return
-    print_page(pages.trial_page(study, log, scores, trial), board=study.board)
+    print_page(trial_page(study, log, scores, trial), board=study.board)
     for place, text in (texts or {}).items():
         print(f"\n--- {place}\n{text.rstrip()}")
 
@@ -149,6 +150,6 @@ def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: 
 
 def _raw_texts(store: Store, name: str, log: Sequence[Event], trial: int) -> dict[str, str]:
     from autotune.report.page import printable
-    from autotune.report.study_page import trial_keys
+    from autotune.report.trial_page import trial_keys
 
     return {key.text: printable(store.raw(name, key)) for key in trial_keys(log, trial)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from autotune.experiment.events import Event, Failure, GateResult, Sample, Stage
 from autotune.experiment.study import Limit, Study
 from autotune.measurement.scores import trial_scores
-from autotune.report.study_page import study_json, study_page, trial_json, trial_page
+from autotune.report.study_page import study_json, study_page
+from autotune.report.trial_page import trial_json, trial_page
 from night_example import BEST, REFUSED, a_night, a_study
 
 
