@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from typing import Any
 from autotune.experiment.events import Event, Failure
 from autotune.measurement.comparison import Comparison
 from autotune.report.page import Table
-from autotune.report.words import count_text
+from autotune.report.words import count_text, without_figures
 
 _ARMS_SHOWN = 4
 _NOTE = "A configuration to blame is not tried again; what the environment spoilt is taken again."
-_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +84,7 @@ def _alike(lost: Iterable[Lost]) -> list[list[Lost]]:
     """Together what did not pass the same gate for the same reason but for its figures."""
     groups: dict[tuple[str, str, str], list[Lost]] = {}
     for one in lost:
-        groups.setdefault((one.blame, one.gate, _NUMBER.sub("#", one.reason)), []).append(one)
+        groups.setdefault((one.blame, one.gate, without_figures(one.reason)), []).append(one)
     return sorted(groups.values(), key=len, reverse=True)
 
 

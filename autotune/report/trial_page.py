@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,11 @@ from autotune.report.words import (
     percent_text,
     rate_text,
     ratio_text,
+    without_figures,
 )
 
 if TYPE_CHECKING:
     from autotune.measurement.scores import TrialScore
-
-_NUMBER = re.compile(r"\d+")
 
 
 def has_trial(log: Sequence[Event], number: int) -> bool:
@@ -118,7 +116,7 @@ def _doubts_table(log: Sequence[Event], number: int) -> Table:
     alike: dict[tuple[str, str], list[str]] = {}
     for event in _samples(log, number):
         for doubt in event.doubts:
-            alike.setdefault((doubt.code, _NUMBER.sub("#", doubt.text)), []).append(doubt.text)
+            alike.setdefault((doubt.code, without_figures(doubt.text)), []).append(doubt.text)
     return Table(
         title="Doubts about its samples",
         columns=("n", "doubt"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from autotune.experiment.study import Study, Workload
+
+_FIGURE = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,11 @@ def duration_text(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def without_figures(text: str) -> str:
+    """Equal for texts that differ in their figures alone."""
+    return _FIGURE.sub("#", text)
 
 
 def local_time_text(at: str) -> str:
