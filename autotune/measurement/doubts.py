@@ -94,6 +94,14 @@ def _how_far_it_came(study: Study, book: Logbook, night: int) -> list[Doubt]:
     if not places:
         doubts.append(Doubt(code="no finals", text="there are no finals yet, so no headline", next=again))
         return doubts
+    if not any(one.night <= night for one in book.proposals.values()):
+        doubts.append(
+            Doubt(
+                code="no candidates",
+                text="no candidate was tried: the night's deadline left no time for a search, so automatic is stock",
+                next="autotune run with --new-night and more hours",
+            )
+        )
     arms = final_arms(book, night)
     per_round = Counter(place[2] for place, slot in places.items() if slot.sample is not None)
     whole = sum(count == len(arms) for count in per_round.values())

@@ -18,9 +18,10 @@ from number_bench import (
 )
 
 from autotune.experiment.bench import Finished, Measure
-from autotune.experiment.events import Doubt, Event, NightEnded, Ranking, Sample, Stage, Void
+from autotune.experiment.events import Doubt, Event, NightEnded, Proposal, Ranking, Sample, Stage, Void
 from autotune.experiment.study import Study
 from autotune.measurement.comparison import Comparison, PairVerdict, compare
+from autotune.measurement.planning import plan_night
 from autotune.measurement.references import reference_steps
 from autotune.measurement.schedule import next_step
 from autotune.measurement.verdicts import Verdict
@@ -191,6 +192,22 @@ def test_a_study_that_accepts_noise_and_takes_the_texts_stock_is_stamped() -> No
     codes = _codes(compare(study, _night(study, sigma=0.08)))
     assert codes[:3] == ["accept noise", "stock is the text's", "service changed"]
     assert "noisy" in codes
+
+
+def test_a_night_without_a_candidate_says_why_automatic_is_stock() -> None:
+    study, bench = number_study(), NumberBench(FakeClock(), sigma=0.005)
+    log: list[Event] = [night_begun(at=bench.clock.at)]
+    plan = plan_night(
+        study, log, at=bench.clock.at, now_s=bench.clock.now_s, deadline_s=None, sample_s=bench.sample_s
+    )
+    log.append(plan.model_copy(update={"candidates": 0}))
+    for _ in drive(study, bench, log):
+        pass
+    assert not any(isinstance(one, Proposal) for one in log)
+    comparison = compare(study, log)
+    assert comparison.complete
+    assert _codes(comparison) == ["no candidates"]
+    assert "no candidates" not in _codes(compare(study, _night(number_study())))
 
 
 def test_doubts_of_samples_are_told_once_with_how_many_have_them() -> None:
