@@ -188,9 +188,9 @@ def test_quickstart_takes_about_ten_minutes() -> None:
     )
     paced_s = 3 * budget.finals_rounds * study.fixed_rate_s
     pared = 2 * budget.distillation_pairs * 4  # as many subsets as there can be
-    assert (2 * budget.calibration_pairs, budget.candidates, 3 * budget.finals_rounds) == (24, 32, 72)
+    assert (2 * budget.calibration_pairs, budget.candidates, 3 * budget.finals_rounds) == (24, 28, 72)
     assert samples * (study.busy_s + 0.3) < 10 * 60
-    assert (samples + pared) * (study.busy_s + 0.3) + paced_s < 14 * 60
+    assert (samples + pared) * (study.busy_s + 0.3) + paced_s < 12 * 60
     assert study.accept_noise
 
 
