@@ -115,14 +115,13 @@ def _how_far_it_came(study: Study, book: Logbook, night: int) -> list[Doubt]:
             )
         )
     if whole < FEWEST_FINALS:
-        ended_by_look = ended is not None and ended.outcome == "complete" and whole >= planned
+        look = "A look at them ended the night: take looks out of the study"
+        over = look if whole >= planned else "Another night may have more: autotune run with --new-night"
         doubts.append(
             Doubt(
                 code="few rounds",
                 text=f"only {whole} complete rounds of finals; intervals are reliable from {FEWEST_FINALS} on",
-                next="A look at them ended the night: take looks out of the study"
-                if ended_by_look
-                else again,
+                next=over if ended is not None and ended.outcome == "complete" else again,
             )
         )
     doubts += [

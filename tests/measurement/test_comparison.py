@@ -134,6 +134,8 @@ def test_a_round_with_a_lost_member_is_left_out_of_that_members_pairs_only() -> 
     assert len(comparison.excluded) == 4
     assert {one.blame for one in comparison.excluded} == {"environment"}
     assert "incomplete rounds" in _codes(comparison)
+    (few,) = (one for one in comparison.doubts if one.code == "few rounds")
+    assert "--new-night" in few.next, "this night is over and does not go on"
 
 
 def test_each_steps_gain_is_over_the_distinct_step_before_it() -> None:
