@@ -10,12 +10,13 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from spawned import shot, started
 
 ADDRESS = "ssh://root@board"
 """The board as the client's ssh configuration names it."""
@@ -95,11 +96,7 @@ class Lab:
     def down(self) -> None:
         """Ends everything in it, and its directory."""
         for pid in sorted(self.processes(), reverse=True):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in (self.board_pid, self.client_pid, self.sshd_pid):
-            with contextlib.suppress(ChildProcessError):  # another process started this lab
-                os.waitpid(pid, 0)
+            shot(pid)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def save(self) -> None:
@@ -160,7 +157,7 @@ def up(directory: Path) -> Lab:
     ):
         subprocess.run([*_inside(client), *argv], check=True)
     with (directory / "sshd.log").open("ab") as log:
-        sshd = _started(
+        sshd = started(
             [*_inside(board), "/usr/sbin/sshd", "-D", "-e", "-f", str(sshd_config)],
             log.fileno(),
             log.fileno(),
@@ -175,7 +172,7 @@ def _machine(script: str) -> int:
     """The process that keeps a machine's namespaces alive."""
     read, write = os.pipe()
     try:
-        keeper = _started(
+        keeper = started(
             ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script], write
         )
     finally:
@@ -184,20 +181,6 @@ def _machine(script: str) -> int:
         if told.readline() != "ready\n":
             raise RuntimeError("a machine of the lab did not start")
     return keeper
-
-
-def _started(argv: list[str], stdout: int, stderr: int = 2) -> int:
-    """A process in a session of its own, which outlives us; its pid."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    try:
-        actions = [
-            (os.POSIX_SPAWN_DUP2, null, 0),
-            (os.POSIX_SPAWN_DUP2, stdout, 1),
-            (os.POSIX_SPAWN_DUP2, stderr, 2),
-        ]
-        return os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsid=True)
-    finally:
-        os.close(null)
 
 
 def _write_keys(directory: Path) -> None:

@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any, Final, Self
 
 import board_image
 import board_tree
+from spawned import shot, started
 
 HOST: Final = "virtual-board"
 _BOOTS_WITHIN_S: Final = 240.0
@@ -80,6 +80,10 @@ class VirtualBoard:
         if done.returncode:
             raise RuntimeError(f"the sensor could not be set: {done.stderr.strip()}")
 
+    def sync(self) -> None:
+        """All that was written is on its disk."""
+        self.ssh("sync")
+
     def power_cut(self) -> VirtualBoard:
         """Everything not on the disk is lost; the board boots again."""
         self._kill()
@@ -120,8 +124,7 @@ class VirtualBoard:
 
     def _kill(self) -> None:
         if self.is_alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            shot(self.pid)
         until = time.monotonic() + 10
         while self.is_alive and time.monotonic() < until:
             time.sleep(0.02)
@@ -163,13 +166,27 @@ class Monitor:
                 return answer["return"]
 
 
-def saved(directory: Path) -> VirtualBoard | None:
-    """The board of this directory, if it still runs."""
+def why_no_board() -> str:
+    """Why there can be none here; "" when there can: the image is in the cache, or can be made."""
+    for program, package in (("qemu-system-aarch64", "qemu-system-arm"), ("qemu-img", "qemu-utils")):
+        if shutil.which(program) is None:
+            return f"needs {package} (apt-get install {package})"
+    is_made = (board_image.cache() / board_image.image_key()).is_dir()
+    return "" if is_made else board_image.why_no_image()
+
+
+def known(directory: Path) -> VirtualBoard | None:
+    """The board of this directory, running or not."""
     try:
-        board = VirtualBoard(**json.loads((directory / "board.json").read_text(encoding="utf-8")))
+        return VirtualBoard(**json.loads((directory / "board.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return board if board.is_alive else None
+
+
+def saved(directory: Path) -> VirtualBoard | None:
+    """The board of this directory, if it still runs."""
+    board = known(directory)
+    return board if board is not None and board.is_alive else None
 
 
 def start(directory: Path, *, cold: bool = False) -> VirtualBoard:
@@ -266,15 +283,13 @@ def _qemu(board: VirtualBoard, *, snapshot: bool) -> int:
         "-device", "virtio-rng-pci,rng=r0", *heat, *(("-loadvm", _SNAPSHOT) if snapshot else ()),
     ]  # fmt: skip
     with (directory / "qemu.log").open("ab") as log:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        pid = started(argv, log.fileno(), log.fileno())
     time.sleep(0.2)
-    if process.poll() is not None:
+    if os.waitpid(pid, os.WNOHANG)[0]:
         raise RuntimeError(
-            "QEMU did not start: " + Path(directory, "qemu.log").read_text(errors="replace")[-400:]
+            "QEMU did not start: " + (directory / "qemu.log").read_text(errors="replace")[-400:]
         )
-    return process.pid
+    return pid
 
 
 def _require_snapshot(image: Path) -> None:
