@@ -20,8 +20,8 @@ NOT_COOLED: Final = "not cooled down"
 THROTTLED: Final = frozenset(
     {"throttled by cooling", "highest clock lowered", "below highest clock", "throttle events", "slow clock"}
 )
-OTHERS: Final = frozenset({"foreign load", "stolen time"})
-THROTTLES, WARM_START, DISTURBED = "throttles", "warm start", "others at work"
+FROM_OUTSIDE: Final = frozenset({"foreign load", "stolen time", "kernel trouble"})
+THROTTLES, WARM_START, DISTURBED = "throttles", "warm start", "disturbed"
 # So many samples say where tonight's calibration began: a board is cold when its first one begins.
 FIRST_SAMPLES: Final = 4
 # Cooling devices that slow something down; a fan slows nothing.
@@ -189,8 +189,8 @@ def fitness_doubts(seen: LoadSeen, gates: Sequence[GateResult]) -> tuple[Doubt, 
 def settle(gates: Sequence[GateResult], now: Tonight) -> Settled:
     """The first failed gate, unless the same place failed so before, although the board had its time to cool down.
 
-    Then the heat belongs to the configuration, or to the night: the figure is kept and flagged. So is one beside others
-    at work that did not go away in all the attempts: a job of an hour must not end the night.
+    Then the heat belongs to the configuration, or to the night: the figure is kept and flagged. So is one that was
+    disturbed from outside in every attempt: a job of an hour must not end the night.
     """
     doubts = []
     for gate in gates:
@@ -212,12 +212,12 @@ def settle(gates: Sequence[GateResult], now: Tonight) -> Settled:
                     next="Quieten the room and the fan; the references beside it cancel what they can",
                 )
             )
-        elif gate.name in OTHERS and now.is_last:
+        elif gate.name in FROM_OUTSIDE and now.is_last:
             doubts.append(
                 Doubt(
                     code=DISTURBED,
-                    text=f"others were at work and did not go away: measured beside them ({gate.name}: {gate.detail})",
-                    next="Stop what runs there at night (timers, cron), or move the night",
+                    text=f"the board was disturbed in every attempt, and measured all the same ({gate.name}: {gate.detail})",
+                    next="See what happens there at night (timers, cron, the kernel log), or move the night",
                 )
             )
         else:

@@ -268,13 +268,13 @@ def test_a_board_that_cools_no_further_is_measured_warm_the_second_time() -> Non
     assert [doubt.code for doubt in second.doubts] == ["warm start"]
 
 
-@pytest.mark.parametrize("gate", ["foreign load", "stolen time"])
-def test_others_that_do_not_go_away_are_measured_beside_in_the_last_attempt(gate: str) -> None:
+@pytest.mark.parametrize("gate", ["foreign load", "stolen time", "kernel trouble"])
+def test_what_disturbs_every_attempt_is_measured_beside_in_the_last_one(gate: str) -> None:
     assert settle((failed(gate),), Tonight(again=gate)).fault is not None
     last = settle((failed(gate),), Tonight(again=gate, is_last=True))
     assert last.fault is None
-    assert [doubt.code for doubt in last.doubts] == ["others at work"]
-    assert settle((failed("kernel trouble"),), Tonight(again=gate, is_last=True)).fault is not None
+    assert [doubt.code for doubt in last.doubts] == ["disturbed"]
+    assert settle((failed("old workers"),), Tonight(again=gate, is_last=True)).fault is not None
 
 
 def key(position: int, attempt: int = 0, night: int = 1) -> SampleKey:
@@ -349,9 +349,7 @@ def test_a_warm_start_moves_the_band_for_those_that_follow() -> None:
 
 
 def test_others_that_stay_are_what_the_next_are_compared_with() -> None:
-    beside = sample(
-        8, 50.0, others_s=9.0, doubts=(Doubt(code="others at work", text="they did not go away"),)
-    )
+    beside = sample(8, 50.0, others_s=9.0, doubts=(Doubt(code="disturbed", text="they did not go away"),))
     assert tonight([*FIRST_LOG, beside], key(9)).levels["others_cpus"] == pytest.approx(0.6)
     assert tonight([*FIRST_LOG, beside], key(9, attempt=3)).is_last
 

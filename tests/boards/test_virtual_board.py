@@ -17,6 +17,7 @@ from virtual_board import VirtualBoard
 
 from autotune.board.connection import Connection, connect
 from autotune.board.records import Write
+from autotune.errors import BoardUnfit
 
 pytestmark = pytest.mark.boards
 
@@ -75,7 +76,9 @@ def test_three_clusters_change_their_governor_and_get_it_back_with_its_own_tunab
 ) -> None:
     """Choosing a governor resets its tunables: the original's come back after it."""
     assert board.ssh(f"echo ondemand > {cpufreq('policy4', 'scaling_governor')}").returncode == 0
-    threshold = "/sys/devices/system/cpu/cpufreq/ondemand/up_threshold"  # one for all policies, with this driver
+    threshold = (
+        "/sys/devices/system/cpu/cpufreq/ondemand/up_threshold"  # one for all policies, with this driver
+    )
     assert board.ssh(f"echo 63 > {threshold}").returncode == 0
     before = governors_of(board)
     assert before == ["schedutil", "ondemand", "schedutil"]
@@ -102,12 +105,16 @@ def test_a_limit_lowered_by_heat_is_never_taken_for_the_boards_own(board: Virtua
         levels = connection.counters().levels
         assert levels["temp_bigcore0_thermal_c"] == pytest.approx(94, abs=0.5)
         assert any(name.startswith("cooling_") and state > 0 for name, state in levels.items())
-        connection.switch((Write(path=highest, text="1800000"),), None)
+        with pytest.raises(BoardUnfit, match="while heat slows the board down"):
+            connection.switch((Write(path=highest, text="1800000"),), None)
         board.heat("bigcore0", 40)
+        until = time.monotonic() + 60
+        while values(board, highest) != ["2400000"]:
+            assert time.monotonic() < until, f"cool again, {values(board, highest)} is left"
+        assert not connection.switch((Write(path=highest, text="1800000"),), None).step
+        assert values(board, highest) == ["1800000"]
         assert connection.end().left == ()
-    until = time.monotonic() + 60
-    while values(board, highest) != ["2400000"]:
-        assert time.monotonic() < until, f"cool again, {values(board, highest)} is left"
+    assert values(board, highest) == ["2400000"]
 
 
 def test_a_power_cut_in_mid_night_leaves_a_board_as_it_boots(board: VirtualBoard) -> None:
