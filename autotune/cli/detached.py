@@ -10,7 +10,9 @@ from pathlib import Path
 
 from autotune.errors import AutotuneError, StorageError
 
-_WATCHED_S = 3.0
+# A busy machine takes seconds to start a program; one that has said something and lives on has begun.
+_BEGINS_WITHIN_S = 15.0
+_SETTLES_S = 1.0
 
 
 class _EndedAtOnceError(AutotuneError):
@@ -24,7 +26,7 @@ class _EndedAtOnceError(AutotuneError):
 def start_detached(arguments: Sequence[str], log: Path, *, storage: str) -> int:
     """Starts `autotune ARGUMENTS` in a session of its own, with its output in the log file; gives its process id.
 
-    Watches it for a few seconds, so that a mistake that shows at once is told here and not only in the log.
+    Watches it until it has begun, so that a mistake that shows at once is told here and not only in the log.
     """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -44,8 +46,11 @@ def start_detached(arguments: Sequence[str], log: Path, *, storage: str) -> int:
         )
     except OSError as problem:
         raise StorageError(f"the night can't be started with its log in {log}: {problem.strerror}") from None
-    until = time.monotonic() + _WATCHED_S
+    until = time.monotonic() + _BEGINS_WITHIN_S
+    has_said = False
     while time.monotonic() < until:
+        if not has_said and log.stat().st_size > began_at:
+            has_said, until = True, time.monotonic() + _SETTLES_S
         ended, status = os.waitpid(pid, os.WNOHANG)
         code = os.waitstatus_to_exitcode(status) if ended else 0
         if code:
