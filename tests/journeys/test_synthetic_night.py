@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from typer.testing import CliRunner, Result
 from synthetic_study import synthetic_study_file
 
 Autotune = Callable[..., Result]
+_HALFWAY = 40
 LABEL = "synthetic: every number was computed, not measured"
 
 
@@ -38,28 +41,34 @@ def document(told: Result) -> dict[str, Any]:
     return found
 
 
-def _killed_in_its_search(study: Path) -> None:
-    """Runs the night as a process of its own and kills it once it tells of its search."""
-    night = subprocess.Popen(
-        [sys.executable, "-m", "autotune", "run", str(study)],
-        env=dict(os.environ),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert night.stderr is not None
-    for line in night.stderr:
-        assert line.startswith("synthetic: "), line
-        if "synthetic: search " in line:
-            break
-    night.send_signal(signal.SIGKILL)
-    night.communicate(timeout=10)
-    assert night.returncode == -signal.SIGKILL
+def _killed_halfway(study: Path, database: Path) -> None:
+    """Runs the night as a process of its own and kills it once it has stored some of its samples."""
+    with (study.parent / "said").open("w+") as said:
+        night = subprocess.Popen(
+            [sys.executable, "-m", "autotune", "run", str(study)],
+            env=dict(os.environ),
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        while _events(database) < _HALFWAY and night.poll() is None:
+            time.sleep(0.005)
+        night.send_signal(signal.SIGKILL)
+        assert night.wait(10) == -signal.SIGKILL
+        said.seek(0)
+        assert all(line.startswith("synthetic: ") for line in said)
+
+
+def _events(database: Path) -> int:
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
+            return int(reader.execute("select count(*) from autotune_events").fetchone()[0])
+    except sqlite3.OperationalError:  # not made yet
+        return 0
 
 
 def test_a_night_of_numbers_from_the_first_command_to_the_files(autotune: Autotune, tmp_path: Path) -> None:
     study = synthetic_study_file(tmp_path)
-    _killed_in_its_search(study)
+    _killed_halfway(study, tmp_path / "state" / "autotune" / "autotune.db")
 
     halfway = document(autotune("status", "numbers", "--json"))
     assert (halfway["synthetic"], halfway["outcome"], halfway["running"]) == (True, None, False)
