@@ -40,6 +40,7 @@ from autotune.measurement.schedule import next_step
 from autotune.runner.assembly import board_for
 from autotune.runner.beginning import require_candidates
 from autotune.runner.clocks import Pace
+from autotune.runner.lost_board import given_back, is_worth_another_try, take
 from autotune.runner.night_board import Beginning, Hold, StockChanged
 from autotune.runner.nights import (
     NightResult,
@@ -54,7 +55,6 @@ from autotune.runner.nights import (
 )
 from autotune.runner.notices import Progress, Said, Watcher
 from autotune.runner.progress import progress_of
-from autotune.runner.session import GUARDIAN_PATIENCE_S
 from autotune.runner.sittings import sit_down
 from autotune.runner.stopping import StopRequest
 from autotune.search.mirror import write_mirror
@@ -63,10 +63,6 @@ from autotune.storage.store import Store
 
 # A sitting that begins this long after the last event is another night: another temperature, another drift.
 NEW_NIGHT_AFTER_S = 4 * 3600.0
-RECONNECTS = 5
-# A board at the other end of a cable is waited for until the deadline; without one, so long. Attempts grow rarer.
-FAR_PATIENCE_S = 3600.0
-LONGEST_PAUSE_S = 30.0
 # Before each attempt at a sample: what disturbed it twice gets time to go away before its place is given up.
 PAUSES_S = (0.0, 0.0, 5.0, 30.0)
 # A server that restarts, a copy being made: not worth a night. Each try has the store's own patience besides.
@@ -227,7 +223,7 @@ class NightShift:
                     raise
                 gone = True
                 lost = 1 if len(self._log) > measured + 1 else lost + 1
-                if lost > RECONNECTS and not self._board.is_far:
+                if not is_worth_another_try(self._board, lost):
                     raise
                 self._say("warning", f"the line to the board is gone ({problem.message}); trying again")
                 if (begun := open_night(self._log)) is not None:
@@ -236,7 +232,7 @@ class NightShift:
                     )
             finally:
                 self._stop.restoring()
-                restored = self._given_back(hold, gone=gone)
+                restored = given_back(self._board, hold, gone=gone)
             if outcome is not None:
                 self._mirror()
                 return NightResult(
@@ -245,53 +241,27 @@ class NightShift:
             self._stop.raise_if_asked()
             self._stop.working()
 
-    def _given_back(self, hold: Hold, *, gone: bool) -> tuple[str, ...]:
-        """What was put back. A board whose line is cut has its guardian, and the next `take` sees to what is left."""
-        try:
-            return hold.give_back()
-        except BoardUnreachable:
-            if not (gone and self._board.is_far):
-                raise
-            return ()
-
     def _take(self, lost: int) -> Hold:
-        """The board, held. After a lost line it may take a moment, or until its cable is plugged in, to be had again."""
-        until = time.monotonic() + self._patience_s(lost)
+        """The board, held; what a dead tuner had left there is said."""
         begun = open_night(self._log)
-        pause_s = 0.1
-        while True:
-            try:
-                hold = self._board.take(begun.night if begun else night_count(self._log) + 1)
-            except NotPermitted:
-                raise
-            except (
-                BoardUnreachable
-            ):  # its guardian is still at work, or whatever took the line takes this one too
-                if time.monotonic() >= until:
-                    raise
-                pause_s = self._pause_before_reconnect(pause_s)
-                continue
-            for left in hold.undone:
-                self._say("warning", f"put back what a dead tuner had left: {left}")
-            return hold
+        hold = take(
+            self._board,
+            begun.night if begun else night_count(self._log) + 1,
+            lost=lost,
+            left_s=None if self._deadline_s is None else self._deadline_s - self._clock.now_s,
+            wait=self._wait,
+        )
+        for left in hold.undone:
+            self._say("warning", f"put back what a dead tuner had left: {left}")
+        return hold
 
-    def _patience_s(self, lost: int) -> float:
-        """How long a board that was lost is waited for."""
-        if not lost:
-            return 0.0
-        if not self._board.is_far:
-            return GUARDIAN_PATIENCE_S
-        return FAR_PATIENCE_S if self._deadline_s is None else max(0.0, self._deadline_s - self._clock.now_s)
-
-    def _pause_before_reconnect(self, pause_s: float) -> float:
-        """Waits, open to whoever asks the night to stop; the next pause."""
-        left_s = pause_s
-        while left_s > 0:
-            time.sleep(min(left_s, 1.0))
-            left_s -= 1.0
+    def _wait(self, seconds: float) -> None:
+        """Passes the time without a board, open to whoever asks the night to stop."""
+        while seconds > 0:
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0
             self._stop_if_asked(self._sample_s())
         self._patiently(lambda: self._store.beat(self._study.name))
-        return min(2 * pause_s, LONGEST_PAUSE_S) if self._board.is_far else pause_s
 
     def _measure_on(self, hold: Hold) -> NightResult:
         self._hold = hold

@@ -25,7 +25,7 @@ def test_plan_has_the_shape_that_is_promised(autotune: Autotune) -> None:
     ]
     samples = {share["stage"]: share["samples"] for share in document["stages"]}
     assert (samples["finalists"], samples["finals"]) == (16, 72)
-    assert document["candidates"] == 32
+    assert document["candidates"] == 28
     assert 0.005 < document["smallest_visible_difference"] < 0.2
 
 

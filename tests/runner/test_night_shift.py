@@ -26,7 +26,7 @@ from autotune.experiment.events import (
     Stage,
     Void,
 )
-from autotune.runner import night
+from autotune.runner import lost_board, night
 from autotune.runner.clocks import Clock, WallClock
 from autotune.runner.night_board import Beginning
 from autotune.runner.nights import NightResult, Purpose
@@ -78,6 +78,7 @@ class Board:
     undone: tuple[str, ...] = ()
     waits: list[float] = field(default_factory=list)
     """Seconds that the board is still too warm for, by question."""
+    is_far: bool = False
 
     # The board
 
@@ -223,6 +224,31 @@ def test_a_lost_line_is_taken_up_again_though_the_first_try_fails(hold: Hold, st
     assert [one.reason for one in store.log(STUDY.name) if isinstance(one, Gap)] == [
         "the agent is gone (signal 9)"
     ]
+
+
+@pytest.mark.parametrize("is_far", [True, False])
+def test_a_board_behind_a_cut_cable_is_waited_for_and_its_guardian_trusted(
+    hold: Hold, store: Store, monkeypatch: pytest.MonkeyPatch, *, is_far: bool
+) -> None:
+    """Away for longer than an agent of this machine is waited for, and out of reach when it is to be given back."""
+    monkeypatch.setattr(lost_board, "GUARDIAN_PATIENCE_S", 0.01)
+    monkeypatch.setattr(lost_board, "_LONGEST_PAUSE_S", 0.05)
+    cut: list[str] = []
+
+    def before(order: Measure) -> None:
+        if order.key.text == "1/search/3/0/0" and not cut:
+            cut.append(order.key.text)
+            raise BoardUnreachable("no line to ssh://board: connection timed out")
+
+    board = Board(before=before, unreachable=list(range(2, 12)), is_far=is_far)
+    if not is_far:
+        with pytest.raises(BoardUnreachable):
+            hold(board)
+        return
+    assert hold(board).outcome == "complete"
+    assert board.taken == 12
+    keys = [one.key for one in store.log(STUDY.name) if isinstance(one, Sample)]
+    assert len(keys) == len(set(keys)), "nothing is doubled"
 
 
 def _cut(hold: Hold, store: Store, minutes: float, at: str, trials: int | None = None) -> list[Event]:
