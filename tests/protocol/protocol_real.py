@@ -68,6 +68,8 @@ warmup = "300ms"
 duration = "1s"
 [latency]
 share = 0
+[fitness]
+foreign_load = 100
 [budget]
 calibration_pairs = 6
 candidates = 6
