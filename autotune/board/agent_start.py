@@ -44,17 +44,17 @@ if sys.version_info < (3, 9):
     sys.exit("this machine's python3 is %d.%d, and the agent needs 3.9 or later" % sys.version_info[:2])
 import hashlib, subprocess
 word, size, digest, become, source = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
-def allowed(*words):
+def sudo(*words):
     try:
-        return subprocess.call(("sudo", "-n") + words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, timeout=10) == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+        return subprocess.run(("sudo", "-n") + words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
 if become == "root" and os.geteuid():
     python = ("{_ROOT_PYTHON}", "-I", "-S", "-c")
-    if not sys.argv[6:] and os.path.exists("{INSTALLED}") and allowed("-l", "--", "{INSTALLED}"):
+    if not sys.argv[6:] and b"NOPASSWD: {INSTALLED}" in (sudo("-l") or b""):
         os.execvp("sudo", ["sudo", "-n", "--", "{INSTALLED}"])
-    if allowed(*("--",) + python + ("pass",)):
+    if sudo(*("--",) + python + ("pass",)) is not None:
         code = '{_CODE}' % packed
         os.execvp("sudo", ["sudo", "-n", "--"] + list(python) + [code, word, str(size), digest, "is root", source] + sys.argv[6:])
 if source == "-":

@@ -180,6 +180,26 @@ def test_the_agent_is_installed_used_and_removed_without_a_trace(lab: Lab) -> No
     assert _installed_files(lab) == before
 
 
+def test_an_agent_installed_for_somebody_else_is_left_alone(lab: Lab) -> None:
+    """Sudo would let this user run it too, but for a password."""
+    _needs_sudo(lab)
+    rule = "/etc/sudoers.d/plain"
+    assert (
+        lab.run(
+            lab.on_board, "sh", "-c", f"echo 'plain ALL=(ALL) ALL' > {rule} && chmod 440 {rule}"
+        ).returncode
+        == 0
+    )
+    installing.install(read_address(ADMIN), "admin", lab.on_client)
+    try:
+        with connect(PLAIN, prefix=lab.on_client) as connection:
+            assert connection.facts.uid != 0
+            assert not connection.is_installed
+    finally:
+        installing.remove(read_address(ADMIN), lab.on_client)
+        lab.run(lab.on_board, "rm", rule)
+
+
 def test_an_installed_agent_restores_what_it_changed_when_its_line_is_cut(lab: Lab) -> None:
     _needs_sudo(lab)
     installing.install(read_address(ADMIN), "plain", lab.on_client)
