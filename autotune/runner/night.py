@@ -253,7 +253,17 @@ class NightShift:
         )
         for left in hold.undone:
             self._say("warning", f"put back what a dead tuner had left: {left}")
+        if lost and begun is not None:
+            self._note_absence(begun)
         return hold
+
+    def _note_absence(self, begun: NightBegun) -> None:
+        """A board that was away for long is another one: what was torn is measured anew, as after a resume."""
+        away_s = self._clock.now_s - seconds_of(self._log[-1].at)
+        if away_s > GAP_S:
+            reason = "the board was out of reach"
+            self._append(Gap(night=begun.night, at=self._clock.at, seconds=away_s, reason=reason))
+            self._void_torn_block(away_s)
 
     def _wait(self, seconds: float) -> None:
         """Passes the time without a board, open to whoever asks the night to stop."""

@@ -251,6 +251,23 @@ def test_a_board_behind_a_cut_cable_is_waited_for_and_its_guardian_trusted(
     assert len(keys) == len(set(keys)), "nothing is doubled"
 
 
+def test_a_round_torn_by_a_long_absence_of_the_board_is_measured_anew(
+    hold: Hold, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night, "GAP_S", 0.0)  # however short, it counts as long
+    cut: list[str] = []
+
+    def before(order: Measure) -> None:
+        if order.key.text == "1/finals/2/1/0" and not cut:
+            cut.append(order.key.text)
+            raise BoardUnreachable("no line to ssh://board: connection timed out")
+
+    assert hold(Board(before=before, unreachable=[2], is_far=True)).outcome == "complete"
+    log = store.log(STUDY.name)
+    assert [one.key.text for one in log if isinstance(one, Void)] == ["1/finals/2/0/0"]
+    assert any(isinstance(one, Sample) and one.key.text == "1/finals/2/0/1" for one in log)
+
+
 def _cut(hold: Hold, store: Store, minutes: float, at: str, trials: int | None = None) -> list[Event]:
     """The log after a night that lost its controller before the sample `at` and went on so many minutes later."""
 
