@@ -1,6 +1,6 @@
-"""A lab: two machines on one, a board with sshd and a client, joined by a cable that can be cut.
+"""A lab: three machines on one, a board and a load host with an sshd each, and a client, each with a cable to one switch.
 
-Each is a network and a mount namespace with a /run and a /var/lib of its own; they share the kernel, so vm.* and
+Each is a network and a mount namespace with a /run, a /sys and a /var/lib of its own; they share the kernel, so vm.* and
 transparent huge pages are this machine's. Nothing of it is seen from outside, and nothing is left of it.
 """
 
@@ -20,18 +20,24 @@ from spawned import shot, started
 
 ADDRESS = "ssh://root@board"
 """The board as the client's ssh configuration names it."""
-BOARD_IP, CLIENT_IP = "10.211.0.1", "10.211.0.2"
+LOAD_ADDRESS = "ssh://root@load"
+"""Likewise the load host, which reaches the board by its IP address alone."""
+BOARD_IP, CLIENT_IP, LOAD_IP = "10.211.0.1", "10.211.0.2", "10.211.0.3"
 _NAMESPACE = """
 set -e
 mount -t tmpfs -o mode=755,size=64m tmpfs /run
 mount -t tmpfs -o mode=755,size=2g tmpfs /var/lib
-mkdir -p /var/lib/nginx /run/user /run/sshd
+mkdir -p /var/lib/nginx /run/user /run/sshd /run/sys-fs
+mount --rbind /sys/fs /run/sys-fs
+mount -t sysfs sysfs /sys
+mount --rbind /run/sys-fs /sys/fs
+umount -l /run/sys-fs
 ip link set lo up
 """
 USERS = ("plain", "admin")
-"""Two users of the board beside root: one without sudo, one whose sudo asks for nothing."""
-# /etc and /usr/local are copied on write, so that what is installed there is the board's alone.
-_BOARD = """
+"""Two users of board and load host beside root: one without sudo, one whose sudo asks for nothing."""
+# /etc and /usr/local are copied on write, so that what is installed there is that machine's alone.
+_SSH_HOST = """
 for name in etc usr/local; do
     mkdir -p /run/over/$name/up /run/over/$name/work
     mount -t overlay -o lowerdir=/$name,upperdir=/run/over/$name/up,workdir=/run/over/$name/work overlay /$name
@@ -49,6 +55,11 @@ if [ -d /etc/sudoers.d ]; then
     chmod 440 /etc/sudoers.d/lab
 fi
 """
+_SWITCH = """
+set -e
+ip link add switch type bridge
+ip link set switch up
+"""
 _KEEP = "echo ready\nexec sleep 1000000\n"
 _STARTS_WITHIN_S = 20.0
 
@@ -59,7 +70,10 @@ class Lab:
 
     board_pid: int
     client_pid: int
+    load_pid: int
+    switch_pid: int
     sshd_pid: int
+    load_sshd_pid: int
     directory: str
 
     @property
@@ -69,8 +83,13 @@ class Lab:
 
     @property
     def on_client(self) -> tuple[str, ...]:
-        """Put before an argv to run it on the client, where `ssh board` leads to the board."""
+        """Put before an argv to run it on the client, where `ssh board` and `ssh load` lead to the other two."""
         return _inside(self.client_pid)
+
+    @property
+    def on_load(self) -> tuple[str, ...]:
+        """Put before an argv to run it on the load host."""
+        return _inside(self.load_pid)
 
     def run(
         self, where: tuple[str, ...], *argv: str, timeout: float = 60
@@ -79,13 +98,21 @@ class Lab:
         return subprocess.run([*where, *argv], capture_output=True, text=True, timeout=timeout, check=False)
 
     def cable(self, state: str) -> None:
-        """Pulls the cable ("down") or plugs it in again ("up"), at the client's end."""
-        done = self.run(self.on_client, "ip", "link", "set", "eth0", state)
+        """Pulls the client's cable ("down") or plugs it in again ("up"); both other machines are behind it."""
+        self._set_link(self.on_client, state)
+
+    def load_cable(self, state: str) -> None:
+        """Likewise the load host's cable."""
+        self._set_link(self.on_load, state)
+
+    def _set_link(self, where: tuple[str, ...], state: str) -> None:
+        done = self.run(where, "ip", "link", "set", "eth0", state)
         assert done.returncode == 0, done.stderr
 
     def processes(self) -> list[int]:
-        """Every process on either machine, keepers too."""
-        mounts = {Path(f"/proc/{pid}/ns/mnt").readlink() for pid in (self.board_pid, self.client_pid)}
+        """Every process on any of the machines, keepers too."""
+        keepers = (self.board_pid, self.client_pid, self.load_pid, self.switch_pid)
+        mounts = {Path(f"/proc/{pid}/ns/mnt").readlink() for pid in keepers}
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
@@ -107,8 +134,8 @@ def saved(directory: Path) -> Lab | None:
     """The lab whose directory this is, if its machines still run."""
     try:
         lab = Lab(**json.loads(Path(directory, "lab.json").read_text(encoding="utf-8")))
-        os.kill(lab.board_pid, 0)
-        os.kill(lab.client_pid, 0)
+        for pid in (lab.board_pid, lab.client_pid, lab.load_pid, lab.switch_pid):
+            os.kill(pid, 0)
     except (OSError, ValueError, TypeError):
         return None
     return lab
@@ -140,32 +167,43 @@ def why_no_lab() -> str:
 def up(directory: Path) -> Lab:
     """A lab with its sshd answering. `directory` must be empty and root's; it goes with the lab."""
     _write_keys(directory)
-    sshd_config = directory / "sshd_config"
-    board = _machine(
-        _NAMESPACE + _BOARD + f"install -m 644 '{directory}/user_key.pub' /run/authorized_keys\n" + _KEEP
+    ssh_host = (
+        _NAMESPACE + _SSH_HOST + f"install -m 644 '{directory}/user_key.pub' /run/authorized_keys\n" + _KEEP
     )
+    switch, board, load = _machine(_SWITCH + _KEEP), _machine(ssh_host), _machine(ssh_host)
     client = _machine(_NAMESPACE + f"mount --bind '{directory}/ssh_config' /etc/ssh/ssh_config\n" + _KEEP)
-    for argv in (
-        ("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", str(client)),
-        ("ip", "address", "add", f"{BOARD_IP}/30", "dev", "eth0"),
-        ("ip", "link", "set", "eth0", "up"),
-    ):
-        subprocess.run([*_inside(board), *argv], check=True)
-    for argv in (
-        ("ip", "address", "add", f"{CLIENT_IP}/30", "dev", "eth0"),
-        ("ip", "link", "set", "eth0", "up"),
-    ):
-        subprocess.run([*_inside(client), *argv], check=True)
-    with (directory / "sshd.log").open("ab") as log:
-        sshd = started(
-            [*_inside(board), "/usr/sbin/sshd", "-D", "-e", "-f", str(sshd_config)],
-            log.fileno(),
-            log.fileno(),
-        )
-    lab = Lab(board_pid=board, client_pid=client, sshd_pid=sshd, directory=str(directory))
+    for port, (machine, ip) in enumerate(((board, BOARD_IP), (client, CLIENT_IP), (load, LOAD_IP))):
+        _plug_in(switch, f"port{port}", machine, ip)
+    lab = Lab(
+        board_pid=board,
+        client_pid=client,
+        load_pid=load,
+        switch_pid=switch,
+        sshd_pid=_sshd(directory, board, BOARD_IP),
+        load_sshd_pid=_sshd(directory, load, LOAD_IP),
+        directory=str(directory),
+    )
     lab.save()
-    _wait_for_ssh(lab)
+    for host in ("board", "load"):
+        _wait_for_ssh(lab, host)
     return lab
+
+
+def _plug_in(switch: int, port: str, machine: int, ip: str) -> None:
+    """A cable from the machine's eth0 to a port of the switch."""
+    for where, argv in (
+        (switch, ("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(machine))),
+        (switch, ("ip", "link", "set", port, "master", "switch", "up")),
+        (machine, ("ip", "address", "add", f"{ip}/24", "dev", "eth0")),
+        (machine, ("ip", "link", "set", "eth0", "up")),
+    ):
+        subprocess.run([*_inside(where), *argv], check=True)
+
+
+def _sshd(directory: Path, machine: int, ip: str) -> int:
+    argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config"), "-o", f"ListenAddress={ip}"]
+    with (directory / "sshd.log").open("ab") as log:
+        return started([*_inside(machine), *argv], log.fileno(), log.fileno())
 
 
 def _machine(script: str) -> int:
@@ -189,10 +227,9 @@ def _write_keys(directory: Path) -> None:
             ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)), check=True
         )
     host = (directory / "host_key.pub").read_text(encoding="utf-8").split()[:2]
-    (directory / "known_hosts").write_text(f"board {' '.join(host)}\n", encoding="utf-8")
+    (directory / "known_hosts").write_text(f"board,load {' '.join(host)}\n", encoding="utf-8")
     (directory / "sshd_config").write_text(
-        f"""ListenAddress {BOARD_IP}
-Port 22
+        f"""Port 22
 HostKey {directory}/host_key
 AuthorizedKeysFile /run/authorized_keys
 PidFile none
@@ -211,6 +248,10 @@ MaxStartups 100
         f"""Host board
     HostName {BOARD_IP}
     HostKeyAlias board
+Host load
+    HostName {LOAD_IP}
+    HostKeyAlias load
+Host board load
     IdentityFile {directory}/user_key
     IdentitiesOnly yes
     UserKnownHostsFile {directory}/known_hosts
@@ -220,14 +261,14 @@ MaxStartups 100
     )
 
 
-def _wait_for_ssh(lab: Lab) -> None:
+def _wait_for_ssh(lab: Lab, host: str) -> None:
     until = time.monotonic() + _STARTS_WITHIN_S
     while True:
-        done = lab.run(lab.on_client, "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", "board", "true")
+        done = lab.run(lab.on_client, "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", host, "true")
         if done.returncode == 0:
             return
         if time.monotonic() > until:
-            raise RuntimeError(f"sshd of the lab does not answer: {done.stderr.strip()}")
+            raise RuntimeError(f"sshd of the lab's {host} does not answer: {done.stderr.strip()}")
         time.sleep(0.1)
 
 
