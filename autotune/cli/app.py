@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autotune import __version__
-from autotune.cli import applying, board, boards, builds, files, night, results, studies
+from autotune.cli import applying, board, boards, builds, files, night, results, service, studies
 from autotune.cli.edge import Door, output_lost, show_error
 from autotune.cli.output import colours, examples
 from autotune.cli.streams import let_go, open_missing
@@ -52,6 +52,7 @@ def front(
 
 night.add_commands(app)
 studies.add_commands(app)
+service.add_commands(app)
 results.add_commands(app)
 board.add_commands(app)
 applying.add_commands(app)

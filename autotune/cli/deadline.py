@@ -1,8 +1,10 @@
-"""Until when a night may last: `--until 07:00` and `--hours 8` as a moment."""
+"""Until when a night may last: `--until 07:00`, `--hours 8` and `--between 22:00-07:00` as a moment."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Self
 
 from autotune.errors import UsageError
 
@@ -25,6 +27,43 @@ def deadline(until: str | None, hours: float | None, now: datetime) -> datetime 
     return None if until is None else _next(until.strip(), now)
 
 
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """A part of every day: from `begins` to `ends`, over midnight when that is the earlier one."""
+
+    begins: time
+    ends: time
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """HH:MM-HH:MM. Raises UsageError."""
+        first, _, last = text.partition("-")
+        begins, ends = _time_of_day(first), _time_of_day(last)
+        if begins is None or ends is None or begins == ends:
+            raise UsageError(
+                f"{text!r} is no part of a day", hint="Write two times of day, such as 22:00-07:00."
+            )
+        return cls(begins, ends)
+
+    @property
+    def text(self) -> str:
+        return f"{self.begins:%H:%M}-{self.ends:%H:%M}"
+
+    def hold(self, now: datetime) -> bool:
+        """Whether they go on at this moment, by the local clock."""
+        clock = now.astimezone().time()
+        if self.begins < self.ends:
+            return self.begins <= clock < self.ends
+        return clock >= self.begins or clock < self.ends
+
+
+def _time_of_day(text: str) -> time | None:
+    try:
+        return datetime.strptime(text.strip(), "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+    except ValueError:
+        return None
+
+
 def _next(until: str, now: datetime) -> datetime:
     try:
         if "T" in until or "-" in until:
@@ -35,9 +74,11 @@ def _next(until: str, now: datetime) -> datetime:
             if moment - now > _LONGEST:
                 raise UsageError(f"--until {until} is more than {_LONGEST.days} days ahead", hint=_HINT)
             return moment
-        clock = datetime.strptime(until, "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
     except (ValueError, OverflowError):
         raise UsageError(f"--until {until!r} is not a time", hint=_HINT) from None
+    clock = _time_of_day(until)
+    if clock is None:
+        raise UsageError(f"--until {until!r} is not a time", hint=_HINT)
     # Naive local arithmetic, then the zone: "07:00" stays seven o'clock in a night when the clocks change.
     local = now.astimezone().replace(tzinfo=None)
     moment = local.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)

@@ -23,7 +23,7 @@ class _EndedAtOnceError(AutotuneError):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
-def start_detached(arguments: Sequence[str], log: Path, *, storage: str) -> int:
+def start_detached(arguments: Sequence[str], log: Path, *, storage: str, summary_command: str = "") -> int:
     """Starts `autotune ARGUMENTS` in a session of its own, with its output in the log file; gives its process id.
 
     Watches it until it has begun, so that a mistake that shows at once is told here and not only in the log.
@@ -35,8 +35,8 @@ def start_detached(arguments: Sequence[str], log: Path, *, storage: str) -> int:
             sys.executable,
             # -P: a directory called autotune where the user happens to stand is not our program.
             [sys.executable, "-P", "-m", "autotune", *arguments],
-            # The URL may hold a password, and everyone can read the arguments of a process.
-            {**os.environ, "AUTOTUNE_STORAGE": storage},
+            # Either may hold a password, and everyone can read the arguments of a process.
+            {**os.environ, "AUTOTUNE_STORAGE": storage, "AUTOTUNE_SUMMARY_COMMAND": summary_command},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644),

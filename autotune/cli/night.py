@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from autotune.cli.places import (
 )
 
 if TYPE_CHECKING:
+    from autotune.cli.deadline import Hours
+    from autotune.cli.morning import Morning
     from autotune.cli.progress import Screen
     from autotune.experiment.study import Study
     from autotune.runner.nights import NightResult
@@ -132,16 +135,62 @@ def _enter(options: NightOptions, file: str, wishes: Wishes) -> None:
 
 def _night(store: Store, study: Study, options: NightOptions, wishes: Wishes) -> None:
     from autotune.cli.deadline import deadline
+    from autotune.cli.morning import Morning
     from autotune.runner.clocks import clock_for
 
     now = datetime.fromtimestamp(clock_for(study, store.log(study.name)).now_s).astimezone()
-    # Without either option the night keeps the deadline it began with, or takes the study's own hours.
-    end = deadline(options.until, options.hours, now)
+    # Without any of these options the night keeps the deadline it began with, or takes the study's own hours.
+    until = options.until
+    if options.between:
+        hours = _hours(options)
+        if not hours.hold(datetime.now().astimezone()):
+            _not_now(study, hours)
+            return
+        until = f"{hours.ends:%H:%M}"
+    end = deadline(until, options.hours, now)
+    morning = Morning(store, study, options.summary_command)
     if options.detach:
         _detach(store, study, end, options, wishes)
         return
-    result = _watched_night(store, study, end, options, wishes)
-    _tell(store, study, result, json=options.json)
+    try:
+        result = _watched_night(store, study, end, options, wishes)
+    except Exception as problem:
+        _tell_failure(study, problem, morning, json=options.json)
+        raise
+    _tell(store, study, result, morning, json=options.json)
+
+
+def _tell_failure(study: Study, problem: Exception, morning: Morning, *, json: bool) -> None:
+    """What an error or a signal ended is summed up like any other night; the error itself is told at the edge."""
+    try:
+        summary = morning.of_failure(problem)
+        if summary.has_begun and not json:
+            print_page(summary.page, board=study.board)
+            sys.stdout.flush()
+    except OSError:
+        return  # the terminal may be what is gone
+    except Exception as other:  # noqa: BLE001 - nothing here may take the place of what ended the night
+        say(f"the summary could not be made: {other}")
+
+
+def _hours(options: NightOptions) -> Hours:
+    from autotune.cli.deadline import Hours
+    from autotune.errors import UsageError
+
+    if options.until is not None or options.hours is not None:
+        raise UsageError(
+            "--between says when the night ends", hint="Give it alone, or --until or --hours without it."
+        )
+    return Hours.read(options.between)
+
+
+def _not_now(study: Study, hours: Hours) -> None:
+    """A service that was started again by day, or by hand: nothing is wrong with it."""
+    from autotune.runner.service_manager import tell_ready
+
+    with contextlib.suppress(OSError):
+        tell_ready()
+    say(f"{study.name} is measured between {hours.text} only: nothing was done. At once: autotune run STUDY")
 
 
 def _watched_night(
@@ -150,6 +199,7 @@ def _watched_night(
     from autotune.cli.progress import watching
     from autotune.runner.night import run_night
     from autotune.runner.notices import Said
+    from autotune.runner.service_manager import tell_ready
 
     panel = sys.stdout.isatty() and not options.json
     screen: Screen = "nothing" if options.detached else "panel" if panel else "lines"
@@ -158,7 +208,7 @@ def _watched_night(
         watcher(Said(level="info", text=f"study {study.name}, storage {store.shown}, log {log}"))
         if end is not None:
             watcher(Said(level="info", text=f"until {end.astimezone():%Y-%m-%d %H:%M %Z}"))
-        return run_night(
+        result = run_night(
             study,
             store,
             watcher=watcher,
@@ -168,6 +218,9 @@ def _watched_night(
             new_night=options.new_night,
             purpose=wishes.purpose,
         )
+        with contextlib.suppress(OSError):
+            tell_ready()  # a study that was complete already had no loop
+    return result
 
 
 def _detach(store: Store, study: Study, end: datetime | None, options: NightOptions, wishes: Wishes) -> None:
@@ -190,7 +243,7 @@ def _detach(store: Store, study: Study, end: datetime | None, options: NightOpti
     for name, value in (("trials", wishes.trials), ("rounds", wishes.rounds), ("purpose", wishes.purpose)):
         if value is not None:
             arguments += [f"--{name}", str(value)]
-    pid = start_detached(arguments, log, storage=store.url)
+    pid = start_detached(arguments, log, storage=store.url, summary_command=options.summary_command)
     if options.json:
         document: dict[str, Json] = {
             "study": study.name,
@@ -209,8 +262,8 @@ def _detach(store: Store, study: Study, end: datetime | None, options: NightOpti
     )
 
 
-def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> None:
-    """The outcome and, when there is one, the comparison. Raises BoardUnfit when the night could not be held."""
+def _tell(store: Store, study: Study, result: NightResult, morning: Morning, *, json: bool) -> None:
+    """The outcome and, when there is one, the answer. Raises BoardUnfit when the night could not be held."""
     from autotune.errors import BoardUnfit
     from autotune.measurement.comparison import compare
     from autotune.report.comparison_page import comparison_json, comparison_page
@@ -218,6 +271,12 @@ def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> Non
     name = study.name
     log = store.log(name)
     comparison = compare(study, log)
+    unheld = result.outcome in ("refused", "systemic failure")
+    if result.outcome == "already complete":
+        page, file = comparison_page(study, log, comparison, store.aa_record()), None
+    else:
+        summary = morning.of(result, BoardUnfit.exit_code if unheld else 0)
+        page, file = summary.page, summary.file
     if json:
         document: dict[str, Json] = {
             "study": name,
@@ -226,22 +285,22 @@ def _tell(store: Store, study: Study, result: NightResult, *, json: bool) -> Non
             "restored": list(result.restored),
             "storage": store.shown,
             "log": str(log_path(store, name)),
+            "summary": None if file is None else str(file),
             "comparison": comparison_json(study, log, comparison, store.aa_record()),
         }
         print_json(document, board=study.board)
-    elif any(arm.n for arm in comparison.arms) or any(step.n for step in comparison.steps):
-        print_page(comparison_page(study, log, comparison, store.aa_record()), board=study.board)
-    if result.outcome in ("refused", "systemic failure"):
+    else:
+        print_page(page, board=study.board)
+    back = "The board is restored" if result.is_proven else "The board is out of reach, and restores itself"
+    if unheld:
         raise BoardUnfit(
             f"the night ended early ({result.outcome}): {result.reason}",
-            hint=f"The board is restored and everything measured is kept: autotune show {name}, autotune doctor.",
+            hint=f"{back} and everything measured is kept: autotune show {name}, autotune doctor.",
         )
     if result.outcome == "already complete":
         say(f"{name} was already complete; nothing was measured. Another: the same command with --new-night")
     if result.outcome == "stopped":
-        say(
-            f"stopped: {result.reason or 'as asked'}. The board is restored. Go on with: autotune resume {name}"
-        )
+        say(f"stopped: {result.reason or 'as asked'}. {back}. Go on with: autotune resume {name}")
 
 
 def stop(

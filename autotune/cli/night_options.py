@@ -23,6 +23,24 @@ UntilOption: TypeAlias = Annotated[
 HoursOption: TypeAlias = Annotated[
     float | None, typer.Option("--hours", metavar="H", help="The same, as a length from now.")
 ]
+BetweenOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--between",
+        metavar="HH:MM-HH:MM",
+        help="Only in these hours of the day: ends with them, and outside them does nothing.",
+    ),
+]
+SummaryCommandOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--summary-command",
+        envvar="AUTOTUNE_SUMMARY_COMMAND",
+        metavar="COMMAND",
+        help="Is run at the end with the summary on its standard input, without a shell.",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +49,7 @@ class NightOptions:
 
     until: UntilOption = None
     hours: HoursOption = None
+    between: BetweenOption = ""
     storage: StorageOption = ""
     new_night: Annotated[
         bool, typer.Option("--new-night", help="Hold another night of a study whose last night is complete.")
@@ -40,6 +59,7 @@ class NightOptions:
         typer.Option("--detach", help="Go on without this terminal; prints how to watch and stop the night."),
     ] = False
     detached: Annotated[bool, typer.Option("--detached", hidden=True)] = False
+    summary_command: SummaryCommandOption = ""
     json: JsonOption = False
 
 

@@ -14,7 +14,8 @@ from autotune.errors import AutotuneError, StorageError
 from autotune.experiment.synthetic_boards import is_synthetic
 from autotune.report.page import printable
 from autotune.report.words import duration_text, ratio_pm_text
-from autotune.runner.notices import Notice, Progress, Said, Watcher
+from autotune.runner.notices import Alive, Notice, Progress, Said, Watcher
+from autotune.runner.service_manager import service_manager
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,6 +73,7 @@ class LivePanel:
     def __call__(self, notice: Notice) -> None:
         if isinstance(notice, Progress):
             self._live.update(_panel(notice, self._board))
+        if not isinstance(notice, Said):
             return
         from rich.text import Text
 
@@ -80,6 +82,8 @@ class LivePanel:
 
 
 def _lines(notice: Notice, board: str) -> list[str]:
+    if isinstance(notice, Alive):
+        return []
     origin = "synthetic: " if is_synthetic(board) else ""
     if isinstance(notice, Progress):
         return [origin + progress_line(notice)]
@@ -119,6 +123,7 @@ Screen: TypeAlias = Literal["panel", "lines", "nothing"]
 @contextmanager
 def watching(log: Path, screen: Screen, board: str) -> Iterator[Watcher]:
     """A watcher that writes the log file and the screen, until the block is left; each says when `board` is synthetic.
+    A service manager that wants to know (systemd) hears of it, too.
 
     Screen: a panel on stdout (a terminal), plain lines on stderr, or nothing (a detached night). Raises StorageError
     when the log file can't be written.
@@ -132,7 +137,7 @@ def watching(log: Path, screen: Screen, board: str) -> Iterator[Watcher]:
             hint="choose another place with --storage sqlite:////path/to/autotune.db",
         ) from None
     with _kept(file):
-        keep = _undisturbing(NightLog(file, board))
+        keep = _both(_undisturbing(NightLog(file, board)), _undisturbing(service_manager()))
         if screen == "nothing":
             yield keep
             return

@@ -9,6 +9,7 @@ from statistics import fmean
 
 from autotune.experiment.events import Doubt, Measurement
 from autotune.experiment.study import Workload
+from autotune.report.markdown import bullets, plain, table
 from autotune.report.page import printable
 from autotune.report.words import load_text, local_time_text, rate_text
 
@@ -77,27 +78,27 @@ class Baseline:
 def baseline_markdown(baseline: Baseline) -> str:
     """The whole report as Markdown, ending with a newline."""
     blocks = [
-        f"# Baseline: {_plain(baseline.title or baseline.study)}",
+        f"# Baseline: {plain(baseline.title or baseline.study)}",
         (
             f"Study `{baseline.study}`, {local_time_text(baseline.at)}, autotune {baseline.version}. "
             "Measured on stock: nothing was tuned, and the board was put back as it was."
         ),
         "## Machine",
-        _table(("", "is"), [(name, text) for name, text in baseline.machine]),
+        table(("", "is"), [(name, text) for name, text in baseline.machine]),
         "## Programs",
         *(
             f"### {name}\n\n```\n{printable(text).replace('```', '')}\n```"
             for name, text in baseline.programs.items()
         ),
         "## Stock configuration",
-        _table(("setting", "value on the board"), baseline.stock),
+        table(("setting", "value on the board"), baseline.stock),
     ]
     if baseline.capstone:
         blocks.append(
             'The study measures against the text\'s stock (`stock = "capstone"`): its values were laid over these.'
         )
     if baseline.left_out:
-        blocks.append("Not taken over into the tested server:\n\n" + _list(baseline.left_out))
+        blocks.append("Not taken over into the tested server:\n\n" + bullets(baseline.left_out))
     blocks.append("## Workloads")
     for workload in baseline.workloads:
         blocks += _workload(baseline, workload)
@@ -108,16 +109,16 @@ def _workload(baseline: Baseline, workload: Workload) -> list[str]:
     runs = baseline.runs.get(workload.name, ())
     good = [run.measurement for run in runs if run.measurement is not None]
     blocks = [
-        f"### {_plain(workload.name)}",
+        f"### {plain(workload.name)}",
         (
-            f"{_plain(load_text(workload))}, {workload.threads} wrk threads, {workload.warmup_s:g} s of warm-up and "
+            f"{plain(load_text(workload))}, {workload.threads} wrk threads, {workload.warmup_s:g} s of warm-up and "
             f"{baseline.rest_s:g} s of rest before each of {len(runs)} runs."
         ),
-        _table(_RUN_COLUMNS, [_run_row(str(number), run) for number, run in enumerate(runs, 1)]),
+        table(_RUN_COLUMNS, [_run_row(str(number), run) for number, run in enumerate(runs, 1)]),
     ]
     failed = [f"run {number}: {run.reason}" for number, run in enumerate(runs, 1) if run.reason]
     doubts = dict.fromkeys(doubt.text for run in runs for doubt in run.doubts)
-    blocks += [_list(failed), _list(doubts)]
+    blocks += [bullets(failed), bullets(doubts)]
     if not good:
         return blocks
     rates = [one.requests_per_s for one in good]
@@ -127,12 +128,12 @@ def _workload(baseline: Baseline, workload: Workload) -> list[str]:
             f"{_per_request(good)} of the server's CPU per request."
         ),
         "Each CPU, in per cent of the time (mean of the runs):",
-        _table(("CPU", "for", *_CPU_PARTS), _cpu_rows(good, baseline)),
+        table(("CPU", "for", *_CPU_PARTS), _cpu_rows(good, baseline)),
         "Per second, over all CPUs (mean of the runs):",
-        _table(("", "per s"), [(name, f"{_rate(good, key):,.1f}") for name, key in _RATES]),
+        table(("", "per s"), [(name, f"{_rate(good, key):,.1f}") for name, key in _RATES]),
         "In all runs together:",
-        _table(("", "count"), [(name, f"{_sum(good, key):,.0f}") for name, key in _COUNTS]),
-        _table(("", "before the first run", "after the last run"), _level_rows(good)),
+        table(("", "count"), [(name, f"{_sum(good, key):,.0f}") for name, key in _COUNTS]),
+        table(("", "before the first run", "after the last run"), _level_rows(good)),
     ]
     return blocks
 
@@ -209,23 +210,3 @@ def _rate(good: Sequence[Measurement], key: str) -> float:
 
 def _sum(good: Sequence[Measurement], key: str) -> float:
     return sum(one.counters.get(key, 0.0) for one in good)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    lines = [_row(columns), _row(["---"] * len(columns)), *(_row(row) for row in rows)]
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _list(lines: Sequence[str] | Mapping[str, None]) -> str:
-    return "\n".join(f"- {_plain(line)}" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """One line, nothing in it that Markdown or a terminal would take for more than text."""
-    return printable(" ".join(text.split())).replace("<", "&lt;")

@@ -53,7 +53,7 @@ from autotune.runner.nights import (
     seconds_of,
     torn_block,
 )
-from autotune.runner.notices import Progress, Said, Watcher
+from autotune.runner.notices import Alive, Progress, Said, Watcher
 from autotune.runner.progress import progress_of
 from autotune.runner.sittings import sit_down
 from autotune.runner.stopping import StopRequest
@@ -201,7 +201,8 @@ class NightShift:
             try:
                 hold = self._take(lost)
             except _Stopped as stopped:
-                return self._result("stopped", f"{stopped}, while the board was away")
+                reason = f"{stopped}, while the board was away"
+                return NightResult(study=self._study.name, outcome="stopped", reason=reason, is_proven=False)
             gone = False
             outcome: NightResult | None = None
             restored: tuple[str, ...] = ()
@@ -379,6 +380,7 @@ class NightShift:
 
     def _stop_if_asked(self, needed_s: float) -> None:
         """Raises when a signal came, `autotune stop` was said, or so many seconds no longer fit before the deadline."""
+        self._watch(Alive())
         self._stop.raise_if_asked()
         if self._patiently(lambda: self._store.stop_requested(self._study.name)):
             raise _Stopped("asked by `autotune stop`")

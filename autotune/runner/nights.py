@@ -36,12 +36,15 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightResult:
-    """How a sitting ended. `restored` lists what was put back at the end."""
+    """How a sitting ended. `restored` lists what was put back at the end; `is_proven`: that the board is as it was, which a
+    board out of reach has left to its guardian.
+    """
 
     study: str
     outcome: Literal["complete", "already complete", "stopped", "refused", "systemic failure"]
     reason: str
     restored: tuple[str, ...] = ()
+    is_proven: bool = True
 
 
 _E = TypeVar("_E", NightBegun, NightEnded, Plan)

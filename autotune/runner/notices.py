@@ -36,5 +36,10 @@ class Progress:
     last: str
 
 
-Notice: TypeAlias = Said | Progress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """The loop goes round: told before every sample and about once a second while it waits."""
+
+
+Notice: TypeAlias = Said | Progress | Alive
 Watcher: TypeAlias = Callable[[Notice], None]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from autotune.cli.deadline import deadline, utc_text
+from autotune.cli.deadline import Hours, deadline, utc_text
 from autotune.errors import UsageError
 
 EVENING = datetime(2026, 5, 1, 22, 30).astimezone()  # local, as the command line sees it
@@ -74,3 +74,28 @@ def test_json_carries_utc() -> None:
     zone = timezone(timedelta(hours=2))
     assert utc_text(datetime(2026, 5, 1, 1, 0, tzinfo=zone)) == "2026-04-30T23:00:00+00:00"
     assert datetime.fromisoformat(utc_text(EVENING)).tzinfo == UTC
+
+
+@pytest.mark.parametrize(
+    ("hours", "inside", "outside"),
+    [
+        ("22:00-07:00", ("22:00", "23:59", "00:00", "06:59"), ("21:59", "07:00", "12:00")),
+        ("01:00-05:30", ("01:00", "05:29"), ("00:59", "05:30", "23:00")),
+    ],
+)
+def test_hours_of_the_day_may_lie_over_midnight(
+    hours: str, inside: tuple[str, ...], outside: tuple[str, ...]
+) -> None:
+    def at(clock: str) -> datetime:
+        hour, minute = map(int, clock.split(":"))
+        return EVENING.replace(hour=hour, minute=minute)
+
+    read = Hours.read(hours)
+    assert all(read.hold(at(clock)) for clock in inside)
+    assert not any(read.hold(at(clock)) for clock in outside)
+
+
+@pytest.mark.parametrize("hours", ["", "22:00", "22:00-22:00", "22-7", "22:00-24:00", "22:00-07:00-08:00"])
+def test_what_is_no_part_of_a_day_is_refused(hours: str) -> None:
+    with pytest.raises(UsageError):
+        Hours.read(hours)

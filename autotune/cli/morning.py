@@ -1,0 +1,202 @@
+"""What is left when a night is over: the summary as a Markdown file, and handed to the command that the user has set."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autotune.cli.output import say
+from autotune.cli.places import state_dir
+from autotune.errors import (
+    AutotuneError,
+    BoardLeftChanged,
+    BoardUnreachable,
+    Interrupted,
+    StorageError,
+    UsageError,
+)
+from autotune.experiment.synthetic_boards import LABEL
+
+if TYPE_CHECKING:
+    from autotune.experiment.events import Event
+    from autotune.experiment.study import Study
+    from autotune.report.page import Page
+    from autotune.report.summary_page import BoardState, Ending
+    from autotune.runner.nights import NightResult
+    from autotune.storage.store import Store
+
+COMMAND_WITHIN_S = 60.0
+_SECTION = "\n## "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the morning has to say. `file`: None where it could not be written. `has_begun`: whether the night did."""
+
+    page: Page
+    file: Path | None
+    has_begun: bool
+
+
+class Morning:
+    """Sums one sitting up when it is over, whatever ended it."""
+
+    def __init__(self, store: Store, study: Study, command: str) -> None:
+        """Made before the sitting. `command`: a line of words, run without a shell; "" for none. Raises UsageError."""
+        self._store = store
+        self._study = study
+        self._command = _words(command)
+        self._known = len(store.log(study.name))
+
+    def of(self, result: NightResult, exit_code: int) -> Summary:
+        """A sitting that came to its end."""
+        from autotune.report.summary_page import Ending
+
+        log = self._store.log(self._study.name)
+        ending = Ending(
+            night=self._night(log),
+            outcome=result.outcome,
+            reason=result.reason,
+            board="restored" if result.is_proven else "not proven",
+            restored=len(result.restored),
+        )
+        return self._tell(log, ending, exit_code)
+
+    def of_failure(self, problem: Exception) -> Summary:
+        """A sitting that an error or a signal ended."""
+        from autotune.report.summary_page import Ending
+
+        try:
+            log: Sequence[Event] = self._store.log(self._study.name)
+        except StorageError:
+            log = ()
+        known = problem if isinstance(problem, AutotuneError) else None
+        ending = Ending(
+            night=self._night(log),
+            outcome="stopped" if isinstance(problem, Interrupted) else "failed",
+            reason=known.message if known else f"a bug in autotune, {type(problem).__name__}: {problem}",
+            board=_board_after(problem),
+            hint=known.hint if known else "",
+        )
+        return self._tell(log, ending, known.exit_code if known else AutotuneError.exit_code)
+
+    def _night(self, log: Sequence[Event]) -> int:
+        """The sitting's night, by its number; the next one's where it could not begin."""
+        from autotune.experiment.events import NightEnded
+        from autotune.runner.nights import night_count, open_night
+
+        ended = any(
+            isinstance(event, NightEnded) and event.outcome != "abandoned" for event in log[self._known :]
+        )
+        return night_count(log) + (0 if ended or open_night(log) else 1)
+
+    def _tell(self, log: Sequence[Event], ending: Ending, exit_code: int) -> Summary:
+        from autotune.report.changes import last_night
+        from autotune.report.markdown import page_markdown
+        from autotune.report.summary_page import headline, summary_page
+
+        page = summary_page(self._study, log, ending)
+        origin = f"{LABEL}. " if self._study.is_synthetic else ""
+        text = page_markdown(f"{origin}{self._study.name}, night {ending.night}", page)
+        file = summary_file(self._store, self._study.name, ending.night)
+        said_before = _kept(file)
+        summary = Summary(
+            page=page,
+            file=file if _written(file, text) else None,
+            has_begun=last_night(log, ending.night) is not None,
+        )
+        # A service that fails for the same reason every minute has told it once.
+        if self._command and _head(text) != _head(said_before):
+            facts = {
+                "STUDY": self._study.name,
+                "NIGHT": str(ending.night),
+                "OUTCOME": ending.outcome,
+                "EXIT_CODE": str(exit_code),
+                "ANSWER": origin + headline(self._study, log, ending),
+                "SUMMARY": str(file),
+            }
+            _hand_over(self._command, text, {f"AUTOTUNE_{name}": value for name, value in facts.items()})
+        return summary
+
+
+def summary_file(store: Store, study: str, night: int) -> Path:
+    """Where a night's summary is: beside its log."""
+    return summaries_dir(store) / f"{study}.night-{night}.md"
+
+
+def summaries_dir(store: Store) -> Path:
+    return state_dir() if store.path is None else store.path.parent
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as problem:
+        raise UsageError(
+            f"the summary's command {command!r} can't be read: {problem}",
+            hint="""Quote it as a shell wants it, such as "mail -s 'last night' me@example.org".""",
+        ) from None
+
+
+def _board_after(problem: Exception) -> BoardState:
+    """What an error says of the board: whatever else ends a sitting comes after the board was put back, and proven."""
+    if isinstance(problem, BoardLeftChanged):
+        return "left changed"
+    return "not proven" if isinstance(problem, BoardUnreachable) else "restored"
+
+
+def _kept(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _written(file: Path, text: str) -> bool:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        say(f"the summary {file} can't be written: {problem.strerror}")
+        return False
+    say(f"summary: {file}")
+    return True
+
+
+def _head(text: str) -> str:
+    """The answer, how it ended, and the board: all before the first table."""
+    return text.split(_SECTION, 1)[0]
+
+
+def _hand_over(command: list[str], text: str, facts: dict[str, str]) -> None:
+    """Runs the command with the summary on its standard input, and a minute's time. What goes wrong with it is only told."""
+    try:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **facts},
+            start_new_session=True,
+        ) as process:
+            try:
+                _, said = process.communicate(text.encode("utf-8"), timeout=COMMAND_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                say(f"the summary's command {command[0]} was ended after {COMMAND_WITHIN_S:.0f} s")
+                return
+    except OSError as problem:
+        say(f"the summary's command {command[0]} can't be run: {problem.strerror}")
+        return
+    if process.returncode:
+        words = said.decode("utf-8", "replace").strip().splitlines()
+        why = f": {words[-1]}" if words else ""
+        say(f"the summary's command {command[0]} failed with exit code {process.returncode}{why}")
