@@ -9,6 +9,7 @@ import json
 import os
 import select
 import signal
+import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence
 
@@ -112,7 +113,7 @@ class Line:
             request = parse_request(line)
             self.heard()
             if request.verb == "keepalive":
-                self.reply(request.number, {})
+                self.reply(request.number, {"clock_s": time.time()})
             else:
                 self._waiting.append(request)
 

@@ -72,6 +72,10 @@ class HelloReply(TypedDict):
     clock: str  # the machine's UTC time, ISO-8601
 
 
+class KeepaliveReply(TypedDict):
+    clock_s: float  # the machine's, since the epoch
+
+
 class ReadRequest(TypedDict):
     paths: List[str]  # a * in any part stands for every name there; each file found is checked by itself
     nginx_conf: str  # "" or a main configuration file: it and all it includes, as `nginx -T` sees them

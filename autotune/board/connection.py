@@ -19,6 +19,7 @@ from autotune.agent.protocol import MAX_LINE, PROTOCOL
 from autotune.board import replies
 from autotune.board.address import BoardAddress, SshBoard, read_address
 from autotune.board.agent_start import GREETING, shipment, start_agent
+from autotune.board.clock import ClockSeen, compare
 from autotune.board.facts import BoardFacts
 from autotune.board.reaching import answers_afresh, by_hand, ssh_trouble
 from autotune.board.records import (
@@ -198,6 +199,10 @@ class Connection:
     def keepalive(self) -> None:
         """Renews the lease. Only needed when nothing else is asked for a while."""
         self._ask("keepalive")
+
+    def clock(self) -> ClockSeen:
+        """The board's clock beside this machine's."""
+        return compare(lambda: replies.clock(self._ask("keepalive")))
 
     def end(self, *, keep: bool = False) -> Ended:
         """Restores the board. Without a begin: whatever a dead tuner left there. Raises BoardBusy while one holds it.

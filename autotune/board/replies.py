@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -53,6 +54,16 @@ def facts(body: Body) -> BoardFacts:
             "capacity": {int(cpu): int(one) for cpu, one in body["capacity"].items()},
         }
     )
+
+
+@_understood
+def clock(body: Body) -> float:
+    """Seconds since the epoch."""
+    seconds = body["clock_s"]
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        message = "clock_s is no number"
+        raise TypeError(message)
+    return float(seconds)
 
 
 @_understood

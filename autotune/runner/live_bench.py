@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from autotune.actuators.switching import Effective, SwitchPlan, effects_of, plan_switch
+from autotune.board.address import read_address
+from autotune.board.clock import ClockWatch
 from autotune.board.fitness import Tonight
 from autotune.board.records import LoadOrder, LoadSeen, ServerOrder, Switched, UrlTruth
 from autotune.errors import BoardUnfit, SettingUnsupported
@@ -81,6 +83,7 @@ class LiveBench:
         self._site = held.discovery.site
         self._turn = 0
         self._truth: tuple[Truth, ...] = ()
+        self._clock = ClockWatch(read_address(held.study.board), held.connection.clock)
 
     def learn_truth(self) -> None:
         """What the canary's answers must be: those of the live server, where there was one, else of stock started twice.
@@ -250,6 +253,7 @@ class LiveBench:
                     update={"cpu_busy": cpu_busy(at_rate.seen.counters, self._held.placement.server)}
                 )
             doubts += _named((*given_up, *at_rate.judged.doubts, *at_rate.fitness.doubts), workload, study)
+        doubts += self._clock.doubts()
         sample = Sample(
             key=order.key,
             at=now_text(),

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from autotune.board.address import SshBoard
+from autotune.board.clock import NEXT
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.records import Program, Write
@@ -102,6 +104,24 @@ def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Ne
             ok=True,
             detail=line_text(study, interface, line_mbit_per_s(connection, interface)),
             fatal=False,
+        ),
+        *clock(connection),
+    )
+
+
+def clock(connection: Connection) -> tuple[Need, ...]:
+    """Of another machine: whether its clock agrees with this one's, so that its own logs can be read beside the night's."""
+    if not isinstance(connection.board, SshBoard):
+        return ()
+    seen = connection.clock()
+    return (
+        Need(
+            what="the same time",
+            ok=not seen.is_off,
+            detail=f"{connection.board.text}'s clock is {seen.text}",
+            next=NEXT,
+            fatal=False,
+            blurs=True,
         ),
     )
 

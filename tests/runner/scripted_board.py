@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from autotune.actuators.discovery import Discovery
 from autotune.actuators.site import ServerPlan
+from autotune.board.clock import ClockSeen
 from autotune.board.connection import Connection
 from autotune.board.placement import CpuPlacement
 from autotune.board.records import (
@@ -103,6 +104,10 @@ class ScriptedLine:
     ended: list[bool] = field(default_factory=list)
     refusal: str = ""
     reachable: bool = True
+    clock_s: Callable[[], float] = lambda: 0.0
+
+    def clock(self) -> ClockSeen:
+        return ClockSeen(ahead_s=0.0, within_s=0.001, since_boot_s=self.clock_s())
 
     def answers_afresh(self) -> bool:
         return self.reachable

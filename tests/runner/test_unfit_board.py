@@ -185,3 +185,20 @@ def test_a_configuration_behind_which_nobody_new_gets_in_has_failed_its_canary()
     assert isinstance(event, Failure)
     assert (event.stage, event.blame) == ("canary", "configuration")
     assert "no new connection" in event.reason
+
+
+def test_a_jump_of_a_far_board_s_clock_is_a_doubt_of_the_next_sample_alone() -> None:
+    line = ScriptedLine()
+    far = STUDY.model_copy(update={"board": "ssh://rock5b"})
+    bench = LiveBench(held_on(line, far))
+    bench.learn_truth()
+
+    def codes() -> list[str]:
+        event = bench.measure(ORDER).event
+        assert isinstance(event, Sample)
+        return [doubt.code for doubt in event.doubts]
+
+    before = codes()
+    line.clock_s = lambda: 3_600.0
+    assert codes() == [*before, "clock jumped"]
+    assert codes() == before
