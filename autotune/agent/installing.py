@@ -25,9 +25,16 @@ _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _PROGRAM = f"""\
 #!/usr/bin/python3 -IS
 import hashlib, os, sys
+def greet(text):
+    os.write(1, ("\\nautotune-agent: " + text + "\\n").encode("ascii"))
+for path in ("{INSTALL_DIR}", "{ARCHIVE}"):
+    seen = os.lstat(path)
+    if seen.st_uid or seen.st_mode & 0o022:
+        greet("unsafe " + path)
+        sys.exit(1)
 with open("{ARCHIVE}", "rb") as archive:
     digest = hashlib.sha256(archive.read()).hexdigest()
-os.write(1, ("autotune-agent: installed " + digest + "\\n").encode("ascii"))
+greet("installed " + digest)
 sys.path.insert(0, "{ARCHIVE}")
 from autotune.agent.serve import main
 sys.exit(main())

@@ -12,7 +12,7 @@ import time
 from typing import Optional
 
 from autotune.agent.faults import Fault
-from autotune.agent.places import ROOT_RUN_DIR, Places, check_own_file
+from autotune.agent.places import ROOT_PLACES, Places, check_own_file
 
 # A `status` of someone else holds the lock for microseconds while it looks.
 _TRIES, _BETWEEN_S = 10, 0.02
@@ -31,8 +31,7 @@ class Lock:
         handle = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             check_own_file(os.fstat(handle), places.lock, places.uid)
-            if places.uid != 0:
-                _check_root_is_away()
+            check_root_is_away(places.uid)
             _flock(handle, places.lock)
             os.ftruncate(handle, 0)
             with contextlib.suppress(
@@ -61,11 +60,20 @@ def _flock(handle: int, path: str) -> None:
             return
 
 
-def _check_root_is_away() -> None:
-    """An unprivileged tuner has its own lock, but must not disturb root's measurements either."""
-    path = ROOT_RUN_DIR + "/lock"
-    if who := held_by(path):
+def check_root_is_away(uid: int) -> None:
+    """An unprivileged tuner has its own lock and journal, but must not disturb root's measurements, nor take for stock what
+    root's tuner has left. Raises Fault.
+    """
+    if uid == 0:
+        return
+    if who := held_by(ROOT_PLACES.lock):
         raise Fault("busy", f"this board is held by {who}", _HINT)
+    if os.path.lexists(ROOT_PLACES.journal):
+        raise Fault(
+            "not permitted",
+            f"root's tuner has left this board changed ({ROOT_PLACES.journal}), and only root can put it back",
+            "as root, or after `autotune board install`: autotune restore",
+        )
 
 
 def held_by(path: str) -> str:

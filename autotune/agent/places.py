@@ -38,10 +38,13 @@ class Places(NamedTuple):
         return self.state_dir + "/" + token
 
 
+ROOT_PLACES = Places(0, ROOT_RUN_DIR, ROOT_STATE_DIR)
+
+
 def places_of(uid: int) -> Places:
     """The places of this user. Looks only; makes nothing."""
     if uid == 0:
-        return Places(uid, ROOT_RUN_DIR, ROOT_STATE_DIR)
+        return ROOT_PLACES
     own = f"/run/user/{uid}"
     try:
         seen = os.lstat(own)

@@ -13,8 +13,8 @@ from autotune.agent.held import Held, end_reply
 from autotune.agent.journal import read_journal
 from autotune.agent.kernel_files import read_value
 from autotune.agent.line import Line, Request
-from autotune.agent.lock import Lock, held_by
-from autotune.agent.places import Places, check_own_dir, places_of
+from autotune.agent.lock import Lock, check_root_is_away, held_by
+from autotune.agent.places import ROOT_PLACES, Places, check_own_dir, places_of
 from autotune.agent.protocol import (
     PROTOCOL,
     BeginReply,
@@ -189,6 +189,7 @@ class Agent:
         if self._held is not None:
             held, self._held = self._held, None
             return held.finish()
+        check_root_is_away(self._places.uid)
         if not os.path.lexists(self._places.run_dir):
             return {"restored": [], "left": []}
         check_own_dir(self._places.run_dir, self._places.uid)
@@ -205,11 +206,14 @@ class Agent:
 
     def _status(self, body: Dict[str, Any]) -> StatusReply:
         del body
-        story = read_journal(self._places)
+        # What root's tuner does or has left is everyone's matter.
+        roots = held_by(ROOT_PLACES.lock) or os.path.lexists(ROOT_PLACES.journal)
+        places = ROOT_PLACES if roots else self._places
+        story = read_journal(places)
         state: JournalState = story.state
         if state == "open" and story.begin["boot_id"] != boot_id():
             return {
-                "held_by": held_by(self._places.lock),
+                "held_by": held_by(places.lock),
                 "journal": "other boot",
                 "begun": story.begin,
                 "changed": [],
@@ -217,7 +221,7 @@ class Agent:
         if state == "open" and story.kept:
             state = "kept"
         return {
-            "held_by": held_by(self._places.lock),
+            "held_by": held_by(places.lock),
             "journal": state,
             "begun": story.begin,
             "changed": changed_paths(story) if state in ("open", "kept") else [],

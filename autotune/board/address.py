@@ -51,6 +51,11 @@ def is_address(text: str) -> bool:
     return text.startswith(_PREFIX)
 
 
+def restore_command(board: str) -> str:
+    """What a user types to have this board put back."""
+    return f"autotune restore {board}" if is_address(board) else "autotune restore"
+
+
 def read_address(text: str) -> BoardAddress:
     """The address in a study's or a command line's words.
 

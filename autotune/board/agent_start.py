@@ -1,8 +1,9 @@
 """How an agent gets onto a machine: one zip through its standard input, run from memory, no file left anywhere.
 
 What is started there first is a few lines of Python that become root where that needs no password, and then say one
-greeting: `autotune-agent: send` wants the zip, `autotune-agent: installed DIGEST` has one already (see
-`autotune board install`). Whatever a talkative login prints before the greeting is passed over.
+greeting: `autotune-agent: send WHY` wants the zip (WHY: what sudo said when it did not make it root), `autotune-agent:
+installed DIGEST` has one already (see `autotune board install`), `old VERSION` and `unsafe PATH` end it. Whatever a talkative
+login prints before the greeting is passed over.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from autotune.errors import BoardUnreachable
 
 AGENT_WORD: Final = "autotune-agent"
 GREETING: Final = b"autotune-agent: "
-INSTALLED: Final = "/usr/local/lib/autotune/agent"
+INSTALL_DIR: Final = "/usr/local/lib/autotune"
+INSTALLED: Final = INSTALL_DIR + "/agent"
 """Where `autotune board install` puts an agent: root's own, the one program that its sudo rule names."""
 SSH_CONFIG: Final = "AUTOTUNE_SSH_CONFIG"
 """Environment variable that names another ssh configuration than the user's (as `ssh -F` does)."""
@@ -40,25 +42,58 @@ _ROOT_PYTHON: Final = "/usr/bin/python3"
 _CODE: Final = 'import base64,zlib;packed="%s";exec(zlib.decompress(base64.b64decode(packed)))'
 _BOOTSTRAP: Final = f"""\
 import os, sys
+def greet(text):
+    os.write(1, ("\\nautotune-agent: " + text + "\\n").encode("utf-8", "replace"))
 if sys.version_info < (3, 9):
-    sys.exit("this machine's python3 is %d.%d, and the agent needs 3.9 or later" % sys.version_info[:2])
+    greet("old %d.%d" % sys.version_info[:2])
+    sys.exit(1)
 import hashlib, subprocess
 word, size, digest, become, source = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5]
+said, lacks = [], ""
 def sudo(*words):
     try:
-        return subprocess.run(("sudo", "-n") + words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
+        done = subprocess.run(("sudo", "-n") + words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, timeout=10)
+    except FileNotFoundError:
+        said[:] = ["there is no sudo"]
+    except (OSError, subprocess.SubprocessError) as problem:
+        said[:] = ["sudo: %s" % problem]
+    else:
+        if not done.returncode:
+            return done.stdout
+        said[:] = (done.stderr.decode("utf-8", "replace").split("\\n")[:1] + ["sudo says no"])[:1]
+def others(path, bits):
+    seen = os.lstat(path)
+    return seen.st_uid or seen.st_mode & bits
+def is_installed():
+    try:
+        for path in ("/usr/local", "/usr/local/lib"):
+            if others(path, 0o002):
+                return "unsafe " + path
+        for path in ("{INSTALL_DIR}", "{INSTALLED}", "{INSTALLED}.zip"):
+            if others(path, 0o022):
+                return "unsafe " + path
+    except OSError:
+        return "missing"
+    return "yes"
 if become == "root" and os.geteuid():
     python = ("{_ROOT_PYTHON}", "-I", "-S", "-c")
-    if not sys.argv[6:] and b"NOPASSWD: {INSTALLED}" in (sudo("-l") or b""):
-        os.execvp("sudo", ["sudo", "-n", "--", "{INSTALLED}"])
+    rules = None if sys.argv[6:] else sudo("-l")
+    if rules is not None:
+        lacks = "no sudo rule lets it run {INSTALLED} unasked: "
+    if b"NOPASSWD: {INSTALLED}" in (rules or b""):
+        found = is_installed()
+        if found == "yes":
+            os.execvp("sudo", ["sudo", "-n", "--", "{INSTALLED}"])
+        if found != "missing":
+            greet(found)
+            sys.exit(1)
+        lacks = "the sudo rule is there, {INSTALLED} is not: "
     if sudo(*("--",) + python + ("pass",)) is not None:
         code = '{_CODE}' % packed
         os.execvp("sudo", ["sudo", "-n", "--"] + list(python) + [code, word, str(size), digest, "is root", source] + sys.argv[6:])
 if source == "-":
-    os.write(1, b"autotune-agent: send\\n")
+    greet("send " + lacks + " ".join(said))
 incoming = 0 if source == "-" else os.open(source, os.O_RDONLY)
 memory = os.memfd_create(word)
 known, left = hashlib.sha256(), size

@@ -17,11 +17,11 @@ from typing import Any, Self
 
 from autotune.agent.protocol import MAX_LINE, PROTOCOL
 from autotune.board import replies
-from autotune.board.address import BoardAddress, SshBoard, read_address
+from autotune.board.address import BoardAddress, SshBoard, read_address, restore_command
 from autotune.board.agent_start import GREETING, shipment, start_agent
 from autotune.board.clock import ClockSeen, compare
 from autotune.board.facts import BoardFacts
-from autotune.board.reaching import answers_afresh, by_hand, ssh_trouble
+from autotune.board.reaching import answers_afresh, by_hand, greeting_trouble, ssh_trouble
 from autotune.board.records import (
     Begun,
     BoardStatus,
@@ -60,6 +60,7 @@ _SENT_WITHIN_S = 30.0
 _BUILD_S = 3000.0  # fetching, configure and make have their own limits on the board
 _LEAVES_WITHIN_S = 60.0
 _GREETS_WITHIN_S = 60.0
+_WHY_CAP = 300
 _TALK_CAP = 1 << 18  # what a login may print before the agent greets
 _ERRORS: Mapping[str, type[AutotuneError]] = {
     "refused": BoardUnfit,
@@ -107,6 +108,7 @@ class Connection:
             raise
         self._process, self._to_agent, self._from_agent = agent.process, agent.to_agent, agent.from_agent
         self.is_installed = False
+        self.why_not_root = ""  # what sudo said there when it was asked; "" for root's own agent
         self._is_silent = False
         self._closed = False
         self._rest = b""
@@ -267,20 +269,15 @@ class Connection:
 
     def _ship(self) -> None:
         """Answers the agent's greeting: with the agent itself, unless one of the same code is installed there."""
-        greeting = self._greeting()
-        word, _, digest = greeting.partition(" ")
+        word, _, rest = self._greeting().partition(" ")
         match word:
             case "send":
+                self.why_not_root = rest[:_WHY_CAP]
                 self._send(shipment().data)
-            case "installed" if digest == shipment().digest:
+            case "installed" if rest == shipment().digest:
                 self.is_installed = True
-            case "installed":
-                raise BoardUnreachable(
-                    f"the agent installed on {self.board.text} is of another version than this autotune",
-                    hint=f"autotune board install {self.board.text}",
-                )
             case _:
-                raise BoardUnreachable(f"the agent's greeting can't be understood: {greeting[:60]!r}")
+                raise greeting_trouble(self.board, word, rest)
 
     def _greeting(self) -> str:
         """What follows the greeting's word. A login that prints something first is passed over, up to a limit."""
@@ -293,7 +290,7 @@ class Connection:
                 for number, line in enumerate(lines):
                     if line.startswith(GREETING):
                         self._rest = b"\n".join([*lines[number + 1 :], self._rest])
-                        return line.removeprefix(GREETING).decode("ascii", "replace").strip()
+                        return line.removeprefix(GREETING).decode("utf-8", "replace").strip()
                     passed += len(line)
                 if passed + len(self._rest) > _TALK_CAP:
                     raise BoardUnreachable("the login there talks without end instead of starting the agent")
@@ -320,7 +317,8 @@ class Connection:
                 if now >= until:
                     raise BoardUnreachable(
                         f"the agent has not answered {verb!r} in time",
-                        hint="the board restores itself when the lease is over; look there with `autotune status`",
+                        hint="the board restores itself when the lease is over; see it: "
+                        + restore_command(self.board.text),
                     )
                 wait_s = until - now
                 if self._lease_s:
@@ -332,7 +330,7 @@ class Connection:
                 if selector.select(wait_s):
                     for reply in self._take():
                         if reply.get("id") == number:
-                            return _body(reply)
+                            return _body(reply, self.board)
 
     def _say(self, verb: str, body: Mapping[str, Any]) -> int:
         self._number += 1
@@ -389,7 +387,7 @@ class Connection:
         said = self._said()
         return BoardUnreachable(
             f"the board's agent is gone{how}{': ' + said if said else ''}",
-            hint="its guardian restores the board; `autotune restore` does it too, and says what it found",
+            hint=f"its guardian restores the board; `{restore_command(self.board.text)}` does it too, and says what it found",
         )
 
     def _said(self) -> str:
@@ -401,11 +399,13 @@ class Connection:
         return ""
 
 
-def _body(reply: Mapping[str, Any]) -> dict[str, Any]:
+def _body(reply: Mapping[str, Any], board: BoardAddress) -> dict[str, Any]:
     if reply.get("ok") is True and isinstance(reply.get("body"), dict):
         return dict(reply["body"])
     error = reply.get("error")
     if not isinstance(error, dict):
         raise BoardUnreachable("the agent's reply is neither an answer nor an error")
     kind = _ERRORS.get(str(error.get("kind")), AutotuneError)
-    raise kind(str(error.get("message")), hint=str(error.get("hint") or ""))
+    # The agent doesn't know by which address it was reached.
+    hint = str(error.get("hint") or "").replace("autotune restore", restore_command(board.text))
+    raise kind(str(error.get("message")), hint=hint)

@@ -10,14 +10,22 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from autotune.board.address import BoardAddress, SshBoard
-from autotune.board.agent_start import GREETING, installer_by_hand, shipment, ssh_argv, start_agent
+from autotune.board.agent_start import (
+    GREETING,
+    INSTALL_DIR,
+    INSTALLED,
+    installer_by_hand,
+    shipment,
+    ssh_argv,
+    start_agent,
+)
 from autotune.board.connection import Connection
 from autotune.board.facts import BoardFacts
-from autotune.board.reaching import ssh_trouble
+from autotune.board.reaching import greeting_trouble, ssh_trouble
 from autotune.errors import BoardUnreachable, NotPermitted, UsageError
 
 _WITHIN_S: Final = 90.0
@@ -119,6 +127,9 @@ def _told(board: BoardAddress, words: tuple[str, ...], output: bytes, code: int,
     with contextlib.suppress(ValueError, IndexError):
         reply = json.loads(lines[-1])
     if not isinstance(reply, dict):
+        word, _, rest = (lines[-1].decode("utf-8", "replace") if lines else "").partition(" ")
+        if word == "old":
+            raise greeting_trouble(board, word, rest.strip())
         trouble = ssh_trouble(board, code, complaint)
         raise trouble or BoardUnreachable(
             f"the installer on {board.text} did not answer (exit code {code}){': ' + complaint if complaint else ''}"
@@ -127,29 +138,87 @@ def _told(board: BoardAddress, words: tuple[str, ...], output: bytes, code: int,
     if refused:
         raise NotPermitted(
             f"{board.text}: {refused}",
-            hint=f"as root there, or at a terminal: autotune board {words[0]} {board.text}",
+            hint=_as_root(board, words),
         )
     return Installed(said=tuple(str(one) for one in reply.get("said", ())))
 
 
+def _as_root(board: BoardAddress, words: tuple[str, ...]) -> str:
+    """The same act by whoever may do it."""
+    if not isinstance(board, SshBoard):
+        return f"sudo autotune board {words[0]} local{' --user ' + words[1] if words[1:] else ''}"
+    root = replace(board, user="root").text
+    for_whom = f" --user {words[1]}" if words[1:] else ""
+    return (
+        f"with root's login: autotune board {words[0]} {root}{for_whom}; where sudo asks for a password, at a terminal: "
+        f"autotune board {words[0]} {board.text}"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """How the agent starts there. `how`: installed (by its rule), as root, or as the user alone."""
+    """How the agent starts there. `how`: installed (by its rule), as root, or as the user alone, and then why.
+
+    `warnings`: what sudo allows there of the agent's place beyond the agent itself.
+    """
 
     facts: BoardFacts
     installed: bool
+    why_not_root: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def how(self) -> str:
         if self.installed:
             return "the installed agent, by its sudo rule"
-        return "a temporary agent, as root" if self.facts.uid == 0 else "a temporary agent, as the user alone"
+        if self.facts.uid == 0:
+            return "a temporary agent, as root"
+        why = f" ({self.why_not_root})" if self.why_not_root else ""
+        return f"a temporary agent, as the user alone{why}"
+
+
+def next_for(board: BoardAddress, found: Checked) -> str:
+    """What makes the agent there root's and nothing else root's; "" when it is so."""
+    if found.facts.uid == 0 and not found.warnings:
+        return ""
+    if "must have a tty" in found.why_not_root:
+        return "as root there, in a file of /etc/sudoers.d (visudo -f): Defaults:USER !requiretty"
+    return f"autotune board install {board.text}"
 
 
 def check(board: BoardAddress, prefix: tuple[str, ...] = ()) -> Checked:
     """Starts an agent there and looks; changes nothing. Raises BoardUnreachable, also for an agent of another version."""
     with Connection(board, prefix) as connection:
-        return Checked(facts=connection.facts, installed=connection.is_installed)
+        return Checked(
+            facts=connection.facts,
+            installed=connection.is_installed,
+            why_not_root=connection.why_not_root,
+            warnings=_too_much(_sudo_rules(board, prefix)),
+        )
+
+
+def _sudo_rules(board: BoardAddress, prefix: tuple[str, ...]) -> str:
+    """What sudo says that this user may do there; "" where it won't say."""
+    argv = ["sudo", "-n", "-l"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(
+            [*prefix, *([*ssh_argv(board), " ".join(argv)] if isinstance(board, SshBoard) else argv)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_WITHIN_S, check=False,
+        ).stdout[:_REPLY_CAP]  # fmt: skip
+    return ""
+
+
+def _too_much(rules: str) -> tuple[str, ...]:
+    """Commands in the agent's place that sudo allows and `install` did not: each is root for whoever may run it.
+
+    A wildcard stands for any program that somebody puts there, and for any argument.
+    """
+    commands = [one.split(": ")[-1].strip() for line in rules.splitlines() for one in line.split(",")]
+    return tuple(
+        f"sudo allows {command!r}, which is more than the agent"
+        for command in commands
+        if command.startswith(INSTALL_DIR) and command != f'{INSTALLED} ""'
+    )
 
 
 def fingerprint(facts: BoardFacts) -> str:

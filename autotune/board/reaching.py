@@ -42,19 +42,51 @@ def by_hand(board: BoardAddress, command: str) -> str:
     return f"{shlex.join(words)} {command}"
 
 
+def greeting_trouble(board: BoardAddress, word: str, rest: str) -> BoardUnreachable:
+    """What a greeting means that is none to go on with, and the next command."""
+    where = board.text
+    install = f"autotune board install {where}"
+    match word:
+        case "installed":
+            return BoardUnreachable(
+                f"the agent installed on {where} is of another version than this autotune", hint=install
+            )
+        case "unsafe":
+            return NotPermitted(
+                f"the agent installed on {where} is not root's alone: somebody else owns {rest} or may write to it, "
+                "and root would run it",
+                hint=f"see who (ls -ld {rest}), make it root's again, then: {install}",
+            )
+        case "old":
+            return BoardUnreachable(
+                f"python3 on {where} is {rest}, and the agent needs 3.9 or later",
+                hint="Debian 11 and Ubuntu 22.04 have it; one put elsewhere must come first in the PATH of "
+                + by_hand(board, "'command -v python3'"),
+            )
+        case _:
+            return BoardUnreachable(f"the agent's greeting can't be understood: {f'{word} {rest}'[:60]!r}")
+
+
 def ssh_trouble(board: BoardAddress, exit_code: int, said: str) -> BoardUnreachable | None:
     """What ssh's exit code and last words mean, and the next command; None when it isn't ssh's own trouble.
 
-    255 is ssh's own (ssh(1), EXIT STATUS); 126 and 127 are the login shell's word for a program it can't run.
+    255 is ssh's own (ssh(1), EXIT STATUS); 126 and 127 are the login shell's word for a program it can't run (csh says it
+    in words alone).
     """
     if not isinstance(board, SshBoard):
         return None
     where = board.text
     login = by_hand(board, "").strip()
-    if exit_code in (_NOT_FOUND, _NOT_RUNNABLE):
+    if said.startswith("sudo: "):
+        return NotPermitted(
+            f"sudo on {where} does not start the installed agent: {said}",
+            hint=f"autotune board install {where}",
+        )
+    if exit_code in (_NOT_FOUND, _NOT_RUNNABLE) or said.lower().startswith("python3: command not found"):
         return BoardUnreachable(
             f"there is no python3 on {where}, which the agent needs (3.9 or later)",
-            hint=f"as root there, on Debian or Ubuntu: {by_hand(board, 'apt-get install python3')}",
+            hint="as root there: apt-get install python3; one put elsewhere must be in the PATH of "
+            + by_hand(board, "'command -v python3'"),
         )
     if exit_code != _SSH_FAILED:
         return None

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from autotune.report.page import Page
     from autotune.runner.applying import Kept
 
-_UNDO = "autotune restore"
-
 Which: TypeAlias = Annotated[
     str, typer.Argument(metavar="auto|hand|TRIAL", help="Which of its configurations: a trial by its number.")
 ]
@@ -38,6 +36,7 @@ def apply(name: StudyName, which: Which, *, storage: StorageOption = "", json: J
 
     Until `autotune restore` or a reboot; nothing can be measured meanwhile. The lasting way is `autotune export`.
     """
+    from autotune.board.address import restore_command
     from autotune.report.changes import changes
     from autotune.runner.applying import apply as put_in_place
     from autotune.runner.applying import choose
@@ -61,13 +60,14 @@ def apply(name: StudyName, which: Which, *, storage: StorageOption = "", json: J
             ],
             "urls": list(kept.urls),
             "doubts": [{"code": one.code, "text": one.text, "next": one.next} for one in kept.doubts],
-            "undo": _UNDO,
+            "undo": restore_command(study.board),
         },
         board=study.board,
     )
 
 
 def _page(study: Study, kept: Kept) -> Page:
+    from autotune.board.address import restore_command
     from autotune.report.changes import changes, changes_parts
     from autotune.report.page import Page, Paragraph
 
@@ -83,7 +83,7 @@ def _page(study: Study, kept: Kept) -> Page:
             Paragraph(
                 title="Next",
                 lines=(
-                    f"undo: {_UNDO}    (a reboot does it, too)",
+                    f"undo: {restore_command(study.board)}    (a reboot does it, too)",
                     f"the lasting way: autotune export {study.name} --to DIRECTORY",
                 ),
             ),

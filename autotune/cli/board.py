@@ -34,9 +34,10 @@ ReportOption: TypeAlias = Annotated[
         help="Measure stock on every workload and write the board's baseline into this new Markdown file.",
     ),
 ]
-BoardOption: TypeAlias = Annotated[
-    str, typer.Option("--board", metavar="BOARD", help="Which board to restore.")
+OptionalBoard: TypeAlias = Annotated[
+    str, typer.Argument(metavar="[BOARD]", help="Which board to restore: local, or ssh://user@host:port.")
 ]
+EarlierBoardOption: TypeAlias = Annotated[str, typer.Option("--board", hidden=True)]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -53,7 +54,11 @@ def add_commands(app: typer.Typer) -> None:
         ),
     )(doctor)
     app.command(
-        "restore", rich_help_panel=panel, epilog=examples("autotune restore", "sudo autotune restore --json")
+        "restore",
+        rich_help_panel=panel,
+        epilog=examples(
+            "autotune restore", "sudo autotune restore --json", "autotune restore ssh://radxa@rock5b"
+        ),
     )(restore)
 
 
@@ -135,13 +140,17 @@ def _report(study: Study, file: Path, *, json: bool) -> None:
     )
 
 
-def restore(*, board: BoardOption = "local", json: JsonOption = False) -> None:
+def restore(
+    board: OptionalBoard = "local", *, earlier: EarlierBoardOption = "", json: JsonOption = False
+) -> None:
     """Put back what a dead tuner has left changed.
 
-    Needs no database. Harmless at any time; refuses while a tuner is at work.
+    Needs no database, and may be run from any machine that reaches the board. Harmless at any time; refuses while a
+    tuner is at work.
     """
     from autotune.runner.restoring import restore as put_back
 
+    board = earlier or board
     ended = put_back(board)
     if json:
         print_json({"board": board, "restored": list(ended.restored), "left": []})

@@ -68,6 +68,8 @@ def check(board: Address, *, json: JsonOption = False) -> None:
                 "how": found.how,
                 "installed": found.installed,
                 "root": facts.uid == 0,
+                "warnings": list(found.warnings),
+                "next": installing.next_for(read_address(board), found),
                 "python": facts.python,
                 "host": facts.hostname,
                 "model": facts.model,
@@ -75,10 +77,20 @@ def check(board: Address, *, json: JsonOption = False) -> None:
             }
         )
         return
-    lines = [f"{facts.hostname}, {facts.model}, kernel {facts.kernel}, Python {facts.python}", found.how]
+    lines = [
+        f"{facts.hostname}, {facts.model}, kernel {facts.kernel}, Python {facts.python}",
+        found.how,
+        *found.warnings,
+    ]
     if facts.uid != 0:
         lines.append("kernel settings are out of its reach: nginx's directives remain")
-    print_page(_page(f"{board} answers", lines, "" if facts.uid == 0 else f"autotune board install {board}"))
+    print_page(
+        _page(
+            f"{board} answers",
+            lines,
+            installing.next_for(read_address(board), found),
+        )
+    )
 
 
 def fingerprint(board: Address, *, json: JsonOption = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autotune.board.address import restore_command
 from autotune.errors import BoardUnfit, UsageError
 from autotune.experiment.events import Doubt, Event, NightBegun, Proposal
 from autotune.experiment.study import Study
@@ -38,7 +39,7 @@ def choose(study: Study, log: Sequence[Event], which: str) -> Chosen:
     """The configuration that `which` (auto, hand or a trial's number) stands for. Raises UsageError."""
     if which == "stock":
         raise UsageError(
-            "stock needs no applying: it is what the board has by itself", hint="autotune restore"
+            "stock needs no applying: it is what the board has by itself", hint=restore_command(study.board)
         )
     nights = [event for event in log if isinstance(event, NightBegun)]
     if not nights:

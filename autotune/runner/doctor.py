@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autotune.actuators.discovery import Discovery
+from autotune.board.address import restore_command
 from autotune.board.connection import Connection, connect
 from autotune.board.placement import place, placement_doubts
 from autotune.board.records import BoardStatus
@@ -51,7 +52,7 @@ def examine(study: Study) -> Examination:
         found = (
             *needs(connection, study),
             *_of_site(connection, study, discovery),
-            *_of_status(status),
+            *_of_status(status, restore_command(study.board)),
             *_of_placement(connection, study),
         )
         board = _board(connection, study)
@@ -135,7 +136,7 @@ def _of_site(connection: Connection, study: Study, discovery: Discovery) -> tupl
     )
 
 
-def _of_status(status: BoardStatus) -> tuple[Need, ...]:
+def _of_status(status: BoardStatus, undo: str) -> tuple[Need, ...]:
     kept = kept_text(status)
     left = status.journal in ("open", "torn", "other boot") and not status.held_by and not kept
     return (
@@ -143,14 +144,14 @@ def _of_status(status: BoardStatus) -> tuple[Need, ...]:
             what="no other tuner",
             ok=not status.held_by and not kept,
             detail=kept or status.held_by or "free",
-            next="autotune restore" if kept else "wait for it, or `autotune stop NAME` where it was started",
+            next=undo if kept else "wait for it, or `autotune stop NAME` where it was started",
         ),
         Need(
             what="nothing left changed",
             ok=not left,
             detail="; ".join(f"{one.path} was {one.original}" for one in status.changed)
             or (f"journal: {status.journal}" if left else "clean"),
-            next="autotune restore",
+            next=undo,
             fatal=False,
         ),
     )

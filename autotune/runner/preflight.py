@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from autotune.board.address import SshBoard
+from autotune.board.address import LocalBoard, SshBoard
 from autotune.board.clock import NEXT
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
@@ -66,8 +66,10 @@ def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Ne
         Need(
             what="root",
             ok=facts.uid == 0,
-            detail="yes" if facts.uid == 0 else "no: kernel settings are left out, nginx directives remain",
-            next="run as root, or allow passwordless sudo",
+            detail="yes" if facts.uid == 0 else _not_root(connection.why_not_root),
+            next="run as root, or allow passwordless sudo"
+            if isinstance(connection.board, LocalBoard)
+            else f"autotune board install {connection.board.text}",
             fatal=False,
         ),
         Need(
@@ -107,6 +109,11 @@ def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Ne
         ),
         *clock(connection),
     )
+
+
+def _not_root(why: str) -> str:
+    said = f" ({why})" if why else ""
+    return f"no{said}: kernel settings are left out, nginx directives remain"
 
 
 def clock(connection: Connection) -> tuple[Need, ...]:

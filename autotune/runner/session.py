@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from autotune.actuators.discovery import Discovery, discover, paths_to_read
+from autotune.board.address import restore_command
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.placement import CpuPlacement, place
@@ -206,7 +207,7 @@ def kept_text(status: BoardStatus) -> str:
 def refuse_kept(connection: Connection) -> None:
     """Raises BoardBusy while a configuration is kept: nothing may be measured on top of it, or undo it unasked."""
     if kept := kept_text(connection.status()):
-        raise BoardBusy(f"the board is not as it was: {kept}", hint="autotune restore")
+        raise BoardBusy(f"the board is not as it was: {kept}", hint=restore_command(connection.board.text))
 
 
 def restore(board: str, *, patience_s: float = 0.0) -> Ended:

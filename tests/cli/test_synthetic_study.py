@@ -91,7 +91,7 @@ def test_its_plan_and_its_doctor_say_so_and_need_nothing_of_this_machine(
     "words",
     [
         "apply invented hand",
-        "restore --board synthetic:rock5b",
+        "restore synthetic:rock5b",
         "doctor STUDY --report baseline.md",
         "build list --study STUDY",
     ],

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 from scripted_board import ScriptedLine, held_on
 
+from autotune.board.address import SshBoard
 from autotune.board.connection import Connection
 from autotune.board.records import BoardStatus
 from autotune.errors import BoardBusy, BoardUnfit, UsageError
@@ -125,6 +126,8 @@ def test_nothing_stays_of_what_does_not_pass(
 
 
 class _Kept:
+    board = SshBoard(host="rock5b")
+
     def status(self) -> BoardStatus:
         return BoardStatus(held_by="", journal="kept", begun={"kept": True, "study": "site"}, changed=())
 
@@ -132,7 +135,7 @@ class _Kept:
 def test_nothing_is_begun_on_top_of_what_is_kept() -> None:
     with pytest.raises(BoardBusy, match=r"study site is in place, put there by `autotune apply`") as caught:
         session.refuse_kept(cast("Connection", _Kept()))
-    assert caught.value.hint == "autotune restore"
+    assert caught.value.hint == "autotune restore ssh://rock5b"
     assert caught.value.exit_code == 4
 
 
