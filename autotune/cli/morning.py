@@ -100,6 +100,7 @@ class Morning:
     def _tell(self, log: Sequence[Event], ending: Ending, exit_code: int) -> Summary:
         from autotune.report.changes import last_night
         from autotune.report.markdown import page_markdown
+        from autotune.report.page import Page, Paragraph
         from autotune.report.summary_page import headline, summary_page
 
         page = summary_page(self._study, log, ending)
@@ -107,9 +108,15 @@ class Morning:
         text = page_markdown(f"{origin}{self._study.name}, night {ending.night}", page)
         file = summary_file(self._store, self._study.name, ending.night)
         said_before = _kept(file)
+        unwritten = _write(file, text)
+        if unwritten:
+            self._say(unwritten)
+        else:
+            where = Paragraph(lines=(f"This summary is in {file}",), tone="quiet")
+            page = Page(parts=(*page.parts, where))
         summary = Summary(
             page=page,
-            file=file if _written(file, text) else None,
+            file=None if unwritten else file,
             has_begun=last_night(log, ending.night) is not None,
         )
         # A service that fails for the same reason every minute has told it once.
@@ -122,8 +129,13 @@ class Morning:
                 "ANSWER": origin + headline(self._study, log, ending),
                 "SUMMARY": str(file),
             }
-            _hand_over(self._command, text, {f"AUTOTUNE_{name}": value for name, value in facts.items()})
+            named = {f"AUTOTUNE_{name}": value for name, value in facts.items()}
+            if trouble := _hand_over(self._command, text, named):
+                self._say(f"the summary's command {self._command[0]} {trouble}")
         return summary
+
+    def _say(self, text: str) -> None:
+        say(f"synthetic: {text}" if self._study.is_synthetic else text)
 
 
 def summary_file(store: Store, study: str, night: int) -> Path:
@@ -159,15 +171,14 @@ def _kept(file: Path) -> str:
         return ""
 
 
-def _written(file: Path, text: str) -> bool:
+def _write(file: Path, text: str) -> str:
+    """Why it could not be written; "" when it was."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as problem:
-        say(f"the summary {file} can't be written: {problem.strerror}")
-        return False
-    say(f"summary: {file}")
-    return True
+        return f"the summary {file} can't be written: {problem.strerror}"
+    return ""
 
 
 def _head(text: str) -> str:
@@ -175,8 +186,8 @@ def _head(text: str) -> str:
     return text.split(_SECTION, 1)[0]
 
 
-def _hand_over(command: list[str], text: str, facts: dict[str, str]) -> None:
-    """Runs the command with the summary on its standard input, and a minute's time. What goes wrong with it is only told."""
+def _hand_over(command: list[str], text: str, facts: dict[str, str]) -> str:
+    """Runs the command with the summary on its standard input, and a minute's time. What went wrong with it, or ""."""
     try:
         with subprocess.Popen(
             command,
@@ -191,12 +202,10 @@ def _hand_over(command: list[str], text: str, facts: dict[str, str]) -> None:
             except subprocess.TimeoutExpired:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                say(f"the summary's command {command[0]} was ended after {COMMAND_WITHIN_S:.0f} s")
-                return
+                return f"was ended after {COMMAND_WITHIN_S:.0f} s"
     except OSError as problem:
-        say(f"the summary's command {command[0]} can't be run: {problem.strerror}")
-        return
-    if process.returncode:
-        words = said.decode("utf-8", "replace").strip().splitlines()
-        why = f": {words[-1]}" if words else ""
-        say(f"the summary's command {command[0]} failed with exit code {process.returncode}{why}")
+        return f"can't be run: {problem.strerror}"
+    if not process.returncode:
+        return ""
+    words = said.decode("utf-8", "replace").strip().splitlines()
+    return f"failed with exit code {process.returncode}" + (f": {words[-1]}" if words else "")

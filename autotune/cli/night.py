@@ -167,6 +167,8 @@ def _tell_failure(study: Study, problem: Exception, morning: Morning, *, json: b
         if summary.has_begun and not json:
             print_page(summary.page, board=study.board)
             sys.stdout.flush()
+        elif summary.file is not None:
+            say(f"the summary is in {summary.file}")
     except OSError:
         return  # the terminal may be what is gone
     except Exception as other:  # noqa: BLE001 - nothing here may take the place of what ended the night
