@@ -257,5 +257,5 @@ def _budget(table: Table) -> Budget:
         series_rounds=table.whole("series_rounds", 0, 100, default=usual.series_rounds),
         hours=table.number("hours", 0.05, 168, default=8) if table.has("hours") else None,
         # The canary waits 5 s for an answer, and the agent hears nothing meanwhile.
-        lease_s=table.seconds("lease", 10, 600, default_s=usual.lease_s),
+        lease_s=table.seconds("lease", 5, 600, default_s=usual.lease_s),
     )

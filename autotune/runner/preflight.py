@@ -222,6 +222,7 @@ def self_test(study: Study) -> Doubt | None:
 
     None when it worked; a Doubt when no key can be changed here. Raises BoardUnfit when the guardian did not do it.
     """
+    lease_s = min(SELF_TEST_LEASE_S, study.budget.lease_s)
     connection = connect(study.board)
     try:
         refuse_kept(connection)
@@ -229,7 +230,7 @@ def self_test(study: Study) -> Doubt | None:
             study=study.name,
             night=0,
             holder=f"self-test pid {os.getpid()}",
-            lease_s=SELF_TEST_LEASE_S,
+            lease_s=lease_s,
             files=(),
         )
         changed = _one_higher(connection)
@@ -243,7 +244,7 @@ def self_test(study: Study) -> Doubt | None:
             connection.fall_silent()
         except PermissionError:  # a root agent behind sudo: its line is cut instead
             connection.close()
-        ended = restore(study.board, patience_s=SELF_TEST_LEASE_S + GUARDIAN_PATIENCE_S)
+        ended = restore(study.board, patience_s=lease_s + GUARDIAN_PATIENCE_S)
     except BoardUnreachable as problem:
         connection.close()
         after_a_lost_line(study.board, problem)

@@ -5,31 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torture_machine as machine
 from torture_journal import RUN_DIR, JournalWatch
 from torture_log import NightLog, doubled, strange
-from torture_outside import Outside
-from torture_plan import PORT
+from torture_outside import Surroundings
 from torture_site import Site
-
-
-@dataclass
-class Findings:
-    """Everything that was wrong, in words; what was killed when."""
-
-    differences: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    diverged: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    strata: Counter[str] = field(default_factory=Counter)
-    combinations: Counter[frozenset[str]] = field(default_factory=Counter)
-    deaths: int = 0
+from torture_state import State
+from torture_study import PORT
 
 
 class Inspector:
@@ -40,11 +25,13 @@ class Inspector:
         folder: Path,
         watch: JournalWatch,
         log: NightLog,
-        outside: Outside,
+        outside: Surroundings,
         say: Callable[[str], None],
-        site: Site | None = None,
+        state: State,
+        site: Site | None,
     ) -> None:
-        self.found = Findings()
+        self.found = state.found
+        self._state = state
         self._site = site
         self._folder = folder
         self._watch = watch
@@ -53,7 +40,7 @@ class Inspector:
         self._say = say
         self._before = machine.board_values()
         self._space_paths: set[str] = set()
-        self._kept = 0
+        self._kept = len(list(folder.glob("wrong-*")))
 
     def check(self, what: str) -> bool:
         """Looks at everything, after `what`; whether all was well. A difference is put right once it was told."""
@@ -73,7 +60,8 @@ class Inspector:
         self._log.check_prefix()
         missing = self._log.lost[lost:]
         twice = [one for one in doubled(self._log.events) if one not in self.found.doubled]
-        odd = [one for one in strange(self._log.events, complete=False) if one not in self.found.complaints]
+        strangely = strange(self._log.events, complete=False, allowed=self._state.nights)
+        odd = [one for one in strangely if one not in self.found.complaints]
         others = self._outside.agents() if wrong else []
         if others:
             wrong = [f"{one} (other agents run on this machine: {', '.join(others)})" for one in wrong]
@@ -87,6 +75,16 @@ class Inspector:
             machine.put_back({} if others else changed)
             machine.clear_away()
         return not wrong
+
+    def values_now(self) -> list[str]:
+        """What differs of the board's values right now, in words. The rest may be anything: a controller is at work."""
+        changed = machine.changed_values(self._before, self._paths())
+        return [f"{path} was {was!r}, is {now!r}" for path, (was, now) in changed.items()]
+
+    def differs(self, what: str, wrong: Sequence[str]) -> None:
+        """Notes what was seen to be wrong of the board at another moment than those of `check`."""
+        self.found.differences += [f"{what}: {one}" for one in wrong]
+        self.keep(what, wrong)
 
     def complain(self, what: str, text: str) -> None:
         """Notes what no check of the board finds: a controller that doesn't do as it should."""

@@ -29,6 +29,8 @@ class Tuner:
     database: Path
     said: Path
     watch: JournalWatch
+    board: str = "local"
+    prefix: tuple[str, ...] = ()  # before its argv, where it lives at the cable's other end
     process: subprocess.Popen[bytes] | None = None
     began_s: float = 0.0
     starts: int = 0
@@ -89,8 +91,11 @@ class Tuner:
             check=False,
         )
 
+    def restore(self) -> subprocess.CompletedProcess[str]:
+        return self.call("restore", "--board", self.board)
+
     def _argv(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "autotune", *arguments]
+        return [*self.prefix, sys.executable, "-m", "autotune", *arguments]
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "AUTOTUNE_STORAGE": f"sqlite:///{self.database}", "PYTHONPATH": str(ROOT)}
@@ -98,11 +103,22 @@ class Tuner:
     # -- victims ----------------------------------------------------------------------------------------------------------
 
     def living(self) -> dict[str, int]:
-        """Controller, agent and guardian, as far as there are any now. (A millisecond; so not in the last moment.)"""
+        """Controller, agent, guardian, and the line's two ends, as far as there are any now.
+
+        (A millisecond; so not in the last moment.)
+        """
         found = {"controller": self.pid} if self.running else {}
-        for one in processes():
-            if one.role == "guardian" or (one.role == "agent" and one.parent == self.pid):
-                found[one.role] = one.pid
+        there = processes()
+        sessions = {one.pid for one in there if one.role == "sshd"}
+        for one in there:
+            if one.role == "guardian":
+                found["guardian"] = one.pid
+            elif one.role == "agent" and one.parent in {self.pid, *sessions}:
+                found["agent"] = one.pid
+                if one.parent in sessions:
+                    found["sshd"] = one.parent
+            elif one.role == "ssh" and one.parent == self.pid and " autotune-agent " in one.line:
+                found["ssh"] = one.pid
         return found
 
     def nginx(self, chance: random.Random) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +74,17 @@ class NightLog:
         return [str(row[0]) for row in found]
 
     @property
+    def digest(self) -> str:
+        """Of everything that was read so far."""
+        return _digest(self._bodies)
+
+    def resume(self, events: int, digest: str) -> None:
+        """Reads what an earlier process had read; what is not as it was then is lost."""
+        self._add(self._rows(0))
+        if _digest(self._bodies[:events]) != digest:
+            self.lost.append(f"the first {events} events are not what they were before the interruption")
+
+    @property
     def study(self) -> Study | None:
         """The study, once it was entered."""
         if self._study is None and self.path.exists():
@@ -83,6 +97,12 @@ class NightLog:
                 connection.close()
             self._study = Study.model_validate_json(row[0]) if row else None
         return self._study
+
+    @property
+    def silent_s(self) -> float:
+        """Since the last event, by the clocks on the wall."""
+        last_s = datetime.fromisoformat(self.events[-1].at).timestamp() if self.events else time.time()
+        return time.time() - last_s
 
     @property
     def samples(self) -> int:
@@ -120,6 +140,10 @@ class NightLog:
             raise ValueError("no study was entered")
         study.write_text(self.study.model_dump_json())
         log.write_text("".join(body + "\n" for body in self._bodies))
+
+
+def _digest(bodies: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(bodies).encode()).hexdigest()
 
 
 def missing_from(before: Sequence[str], now: Sequence[str]) -> list[str]:
@@ -203,15 +227,15 @@ def unmeasured(events: Sequence[Event]) -> list[str]:
     ]
 
 
-def strange(events: Sequence[Event], *, complete: bool) -> list[str]:
-    """What one continued night must not hold: another beginning, or an end before everything is done."""
+def strange(events: Sequence[Event], *, complete: bool, allowed: int = 1) -> list[str]:
+    """What so many continued nights must not hold: another beginning, or an end before everything is done.
+
+    More than one is allowed where the torture itself was interrupted for so long that a new night must begin.
+    """
     nights = sum(isinstance(one, NightBegun) for one in events)
-    found = [f"{nights} nights were begun"] if nights > 1 else []
-    found += [
-        f"the night ended: {one.outcome} {one.reason}"
-        for one in events
-        if isinstance(one, NightEnded) and one.outcome != "complete"
-    ]
+    found = [f"{nights} nights were begun"] if nights > allowed else []
+    early = [one for one in events if isinstance(one, NightEnded) and one.outcome != "complete"]
+    found += [f"the night ended: {one.outcome} {one.reason}" for one in early[allowed - 1 :]]
     if complete and not (events and isinstance(events[-1], NightEnded)):
         found.append("the night did not come to its end")
     return found

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from torture_journal import RUN_DIR
 STATE_DIR: Final = Path("/var/lib/autotune")
 THP: Final = Path("/sys/kernel/mm/transparent_hugepage")
 VM: Final = Path("/proc/sys/vm")
-SERVICES: Final = (Path("/run/nginx.pid"), Path("/run/php/site.pid"))
+LAB_PIDS: Final = Path("/run/lab.pids")
+SERVICES: Final = (Path("/run/nginx.pid"), Path("/run/php/site.pid"), LAB_PIDS)
+"""Files with the processes of what was there before any night: the user's own services (torture_site), a lab (torture_lab)."""
 _OWN_VALUES: Final = (Path("/proc/sys/net/core"), Path("/proc/sys/net/ipv4"))
 _CLONE_NEWNS, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
@@ -87,6 +90,8 @@ def _be_first(libc: ctypes.CDLL, work: Callable[[], int]) -> None:
     except (OSError, subprocess.CalledProcessError, NoMachine) as problem:
         print(f"no machine of its own to be had: {problem}", file=sys.stderr)
         code = 4
+    except Exception:  # noqa: BLE001 - this process ends without Python's own last words
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -117,7 +122,9 @@ def _bury(worker: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One living process. `role`: agent, guardian, nginx, php-fpm, wrk or other."""
+    """One living process. `role`: agent, guardian, nginx, php-fpm, wrk, ssh, sshd or other. `is_here`: not at the cable's
+    other end.
+    """
 
     pid: int
     parent: int
@@ -125,18 +132,21 @@ class Process:
     name: str
     line: str
     role: str
+    is_here: bool
 
 
 def processes(*, of_site: bool = False) -> list[Process]:
     """Everything that lives in this machine but process 1 and ourselves: of the user's own services, or all the rest."""
     found = []
     services = _service_groups()
+    here = os.readlink("/proc/self/ns/net")  # noqa: PTH115 - as below
     for name in os.listdir("/proc"):  # noqa: PTH208 - in the last millisecond before a kill
         if not name.isdigit() or int(name) in (1, os.getpid()):
             continue
         try:
             text = Path(f"/proc/{name}/stat").read_text(errors="replace")
             line = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            network = os.readlink(f"/proc/{name}/ns/net")  # noqa: PTH115
         except OSError:
             continue
         comm, _, rest = text.partition("(")[2].rpartition(")")
@@ -150,23 +160,26 @@ def processes(*, of_site: bool = False) -> list[Process]:
                     name=comm,
                     line=line.strip(),
                     role=_role(comm, line),
+                    is_here=network == here,
                 )
             )
     return found
 
 
 def _service_groups() -> set[int]:
-    """The process groups of the user's own services, where this machine has some (torture_site)."""
     found = set()
     for path in SERVICES:
         with contextlib.suppress(OSError, ValueError):
-            found.add(os.getpgid(int(path.read_text())))
+            for number in path.read_text().split():
+                found.add(os.getpgid(int(number)))
     return found
 
 
 def _role(comm: str, line: str) -> str:
-    if comm in ("nginx", "wrk", "luajit"):
+    if comm in ("nginx", "wrk", "luajit", "ssh"):
         return comm
+    if comm in ("sshd", "sshd-session"):  # since OpenSSH 9.8
+        return "sshd"
     if comm.startswith("php-fpm"):
         return "php-fpm"
     if comm == "autotune-guard":
@@ -229,8 +242,15 @@ def put_back(changed: Mapping[str, tuple[bytes, bytes]]) -> None:
 
 
 def leftovers(port: int) -> list[str]:
-    """Processes, listeners and files of a night, each in words; [] when nothing is left."""
-    found = [f"process {one.pid} ({one.role}): {one.line[:120]}" for one in processes()]
+    """Processes, listeners and files of a night, each in words; [] when nothing is left.
+
+    sshd's sessions are its own: with the cable cut they last as long as TCP does.
+    """
+    found = [
+        f"process {one.pid} ({one.role}): {one.line[:120]}"
+        for one in processes()
+        if one.is_here and one.role != "sshd"
+    ]
     found += [f"a listener on port {port} ({line})" for line in listeners(port)]
     found += leftover_files()
     if not lock_is_free():

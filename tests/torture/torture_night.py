@@ -7,30 +7,41 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torture_machine as machine
 from torture_checks import Inspector
 from torture_controller import Tuner
 from torture_journal import JournalWatch
 from torture_log import NightLog, strange, unmeasured, wrongly_blamed
-from torture_outside import Outside
+from torture_outside import Surroundings
 from torture_plan import (
-    NAME,
-    PORT,
+    LAB,
+    LINK_GONE,
+    LOCAL,
+    RESTORED_AFTER_LEASE_S,
     STAGES,
     Death,
     budget_for,
     combination_text,
     planned_samples,
     reaches_the_end,
-    study_text,
 )
 from torture_site import Site
+from torture_state import State
 from torture_strikes import SAMPLE_S, STUCK_S, Striker, Struck
+from torture_study import NAME, PORT, write_study
+from weather import FAIR
 
-QUIET_WITHIN_S: Final = 20.0
+from autotune.runner.night import NEW_NIGHT_AFTER_S
+
+if TYPE_CHECKING:
+    from torture_lab import FarBoard
+
 TRIES: Final = 3
+# Once plugged in again, TCP still waits for as long as it had been cut before it tries once more.
+_TCP_NOTICES_WITHIN_S: Final = 20.0
+_THE_LINE: Final = frozenset(("ssh", "sshd", "agent", LINK_GONE))
 _STOPPED, _UNREACHABLE, _UNFIT = 143, 4, 5
 
 
@@ -41,25 +52,43 @@ class TortureNight:
         self,
         folder: Path,
         deaths: Sequence[Death],
-        seed: int,
-        outside: Outside,
+        state: State,
+        outside: Surroundings,
         say: Callable[[str], None],
-        site: Site | None = None,
+        *,
+        site: Site | None,
+        far: FarBoard | None,
     ) -> None:
+        form = LOCAL if far is None else LAB
         self.folder = folder
         self.deaths = deaths
+        self.state = state
         self._outside = outside
         self._say = say
+        self._far = far
+        self._within_s = form.lease_s + RESTORED_AFTER_LEASE_S
         self._budget = budget_for(deaths)
-        study_file = folder / f"{NAME}.toml"
-        study_file.write_text(study_text(self._budget, seed, own=site is not None))
+        seed = state.plan.seed
         self.watch = JournalWatch(folder / "journals.jsonl")
-        self.tuner = Tuner(study_file, folder / f"{NAME}.db", folder / "said.txt", self.watch)
+        self.tuner = Tuner(
+            write_study(folder, self._budget, seed, form, own=site is not None),
+            folder / f"{NAME}.db",
+            folder / "said.txt",
+            self.watch,
+            *(("local", ()) if far is None else (far.address, far.on_client)),
+        )
         self.log = NightLog(folder / f"{NAME}.db")
-        self.inspector = Inspector(folder, self.watch, self.log, outside, say, site)
-        self.found = self.inspector.found
+        self.inspector = Inspector(folder, self.watch, self.log, outside, say, state, site)
+        self.found = state.found
         self._striker = Striker(
-            self.tuner, self.log, start=self._start, deaths=deaths, budget=self._budget, seed=seed
+            self.tuner,
+            self.log,
+            start=self._start,
+            deaths=deaths,
+            budget=self._budget,
+            seed=seed,
+            form=form,
+            far=far,
         )
         self._orphans = 0
         self._pending = ""
@@ -69,8 +98,10 @@ class TortureNight:
 
     def run(self) -> None:
         """All deaths, then, where the plan reaches that far, the undisturbed rest of the night."""
-        left = list(self.deaths)
+        left = list(self.deaths[self.state.dealt_with :])
         tries = 0
+        if self.state.events:
+            self._resume()
         while left and not self._over():
             death = left[0]
             self._what = death.text
@@ -81,16 +112,30 @@ class TortureNight:
             if struck is not None or tries >= TRIES:
                 left.pop(0)
                 tries = 0
-            if struck is None:
-                continue
-            self._count(struck)
-            self._after(struck, stays=death.left_running and bool(left) and left[0].stratum != "begin")
-            self._tell(death, struck)
+            if struck is not None:
+                self._count(death, struck)
+                self._after(struck, stays=death.left_running and bool(left) and left[0].stratum != "begin")
+                self._tell(death, struck)
+            if self._far is not None:
+                self._far.become(FAIR)
+            self._remember(len(self.deaths) - len(left))
         self._what = "the end"
         self._stop_controller()
         self._settle_pending()
         if reaches_the_end(len(self.deaths)):
             self._complete()
+
+    def _resume(self) -> None:
+        """What an interrupted torture had read of the log is held against what is there now."""
+        self.log.resume(self.state.events, self.state.digest)
+        if self.log.silent_s > NEW_NIGHT_AFTER_S:
+            self.state.nights += 1
+
+    def _remember(self, dealt_with: int) -> None:
+        self.log.refresh()
+        self.state.dealt_with = dealt_with
+        self.state.events, self.state.digest = len(self.log.events), self.log.digest
+        self.state.write(self.folder)
 
     def _struck(self, death: Death) -> Struck | None:
         if not self._reach(death):
@@ -103,16 +148,18 @@ class TortureNight:
         self.log.refresh()
         return self.log.stage == "over"
 
-    def _count(self, struck: Struck) -> None:
+    def _count(self, death: Death, struck: Struck) -> None:
         self.found.deaths += 1
         self.found.strata[struck.stratum] += 1
         self.found.combinations[struck.killed] += 1
+        self.found.weather[death.weather.kind] += 1
 
     def _tell(self, death: Death, struck: Struck) -> None:
+        weather = "" if death.weather.is_fair else f", {death.weather.text}"
         missed = "" if struck.stratum == death.stratum else f" (aimed at {death.stratum})"
         wrong = len(self.found.differences) + len(self.found.lost) + len(self.found.doubled)
         self._say(
-            f"death {death.number}/{len(self.deaths)}: {combination_text(struck.killed)} in {struck.stratum}{missed};"
+            f"death {death.number}/{len(self.deaths)}: {combination_text(struck.killed)} in {struck.stratum}{missed}{weather};"
             f" {self.log.stage}, {self.log.samples} samples; {wrong} wrong, {len(self.found.complaints)} complaints"
         )
 
@@ -157,6 +204,9 @@ class TortureNight:
     # -- what must hold then ----------------------------------------------------------------------------------------------
 
     def _after(self, struck: Struck, *, stays: bool) -> None:
+        if LINK_GONE in struck.killed and self._far is not None:
+            self._cut_off(struck)
+            self._far.mend()
         if "controller" in struck.killed:
             self.tuner.wait(STUCK_S)
             self.tuner.forget()
@@ -171,13 +221,40 @@ class TortureNight:
         if not (stays and self.tuner.running):
             self._stop_controller()
 
-    def _after_controller(self, struck: Struck) -> None:
-        """Whoever is left restores. With all three dead, `autotune restore` or the next start does, in turns."""
-        until = time.monotonic() + QUIET_WITHIN_S
-        while time.monotonic() < until:
+    def _cut_off(self, struck: Struck) -> None:
+        """The board restores itself while nobody can reach it; an agent that had begun nothing has nothing to restore."""
+        self._wait_for_quiet(struck.at_s + self._within_s)
+        if struck.journal and struck.keepers:
+            self._check()
+
+    def _wait_for_quiet(self, until_s: float) -> None:
+        """Until nobody is left on the board who restores it."""
+        while time.monotonic() < until_s:
             self.watch.pump(0.005)
             if not any(one.role in ("agent", "guardian") for one in machine.processes()):
                 break
+
+    def _restored(self, struck: Struck) -> bool:
+        """Whether the journal of the death's agent is gone since: then everything must be as it was, and soon enough."""
+        took_s = self.watch.gone_s - struck.at_s
+        if not struck.journal or took_s <= 0:
+            return False
+        if struck.keepers:
+            self.found.restored_s.append(round(took_s, 3))
+        late = took_s > self._within_s and struck.keepers
+        wrong = [f"the board was restored only {took_s:.1f} s after"] if late else []
+        wrong += self.inspector.values_now()
+        if wrong:
+            self.inspector.differs(self._what, wrong)
+        return True
+
+    def _after_controller(self, struck: Struck) -> None:
+        """Whoever is left restores. With all three dead, `autotune restore` or the next start does, in turns."""
+        until_s = struck.at_s + self._within_s
+        if LINK_GONE in struck.killed:
+            until_s = max(until_s, time.monotonic() + _TCP_NOTICES_WITHIN_S)
+        self._wait_for_quiet(until_s)
+        self._restored(struck)
         # A keeper that hadn't yet begun knows nothing of what an earlier death had left.
         unbegun = self._pending and not self.watch.begun
         if not machine.leftovers(PORT) or (struck.keepers and not unbegun):
@@ -191,7 +268,7 @@ class TortureNight:
             self._pending = self._pending or self._what
 
     def _restore(self) -> None:
-        done = self.tuner.call("restore")
+        done = self.tuner.restore()
         if done.returncode != 0:
             self._complain(f"`autotune restore` ended with {done.returncode}: {done.stderr.strip()[-300:]}")
 
@@ -205,10 +282,14 @@ class TortureNight:
     def _recovered(self, struck: Struck) -> None:
         """A living controller goes on by itself: it stores another sample, or it ends."""
         until = time.monotonic() + STUCK_S
+        restored = not (struck.killed & _THE_LINE and struck.journal) or struck.stopping
         while self.tuner.running and time.monotonic() < until:
             self.watch.pump(0.02)
+            restored = restored or self._restored(struck)
             self.log.refresh()
             if self.log.samples > struck.samples and not struck.stopping:
+                if not restored:
+                    self._complain("the night went on, and the journal of before never went")
                 return
         code = self.tuner.wait(0)
         if code is None:
@@ -255,7 +336,7 @@ class TortureNight:
             if code != 0:
                 self._complain(f"the undisturbed rest ended with exit code {code}: {self._last_words()}")
             self._check()
-        self.found.complaints += strange(self.log.events, complete=True)
+        self.found.complaints += strange(self.log.events, complete=True, allowed=self.state.nights)
         self.found.lost += unmeasured(self.log.events)
         compared = self.tuner.call("compare", NAME, "--json")
         try:
@@ -280,8 +361,10 @@ class TortureNight:
 
     def tear_down(self) -> None:
         """Whatever happened: nothing of ours lives, and the board is as it was."""
+        if self._far is not None:
+            self._far.mend()
         machine.kill_all()
         self.tuner.forget()
         if machine.leftover_files():
-            self.tuner.call("restore")
+            self.tuner.restore()
         self.inspector.put_back()

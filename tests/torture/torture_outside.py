@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from torture_journal import RUN_DIR
 from torture_machine import NoMachine
@@ -49,6 +49,24 @@ def hold_the_board(say: Callable[[str], None], patience_s: float) -> int:
 def let_the_board_go(handle: int) -> None:
     os.ftruncate(handle, 0)
     os.close(handle)
+
+
+class Surroundings(Protocol):
+    """Who else may have their hands on what all namespaces share."""
+
+    def wait(self, say: Callable[[str], None], patience_s: float = PATIENCE_S) -> None: ...
+
+    def agents(self) -> list[str]: ...
+
+
+class Nobody:
+    """For a study that touches nothing of what all namespaces share."""
+
+    def wait(self, say: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
+        del say, patience_s
+
+    def agents(self) -> list[str]:
+        return []
 
 
 class Outside:

@@ -1,4 +1,4 @@
-"""Who dies when: a night's deaths dealt over its stages and the three dangerous moments, and a study that has room for them."""
+"""Who dies when: a night's deaths dealt over its stages and the three dangerous moments, and a budget that has room for them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,60 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from weather import FAIR, Forecast
+
 STAGES: Final = ("calibration", "search", "finalists", "finals", "series")
 MOMENTS: Final = ("switch", "begin", "restore")
 STRATA: Final = (*STAGES, *MOMENTS)
 
-VICTIMS: Final = ("controller", "agent", "guardian", "nginx")
-COMBINATIONS: Final = tuple(
-    frozenset(chosen) for size in range(1, 5) for chosen in itertools.combinations(VICTIMS, size)
+LINK_BRIEFLY, LINK_GONE = "link briefly", "link for good"
+"""The two ways to cut the cable to a board: shorter than its lease, and until it has restored itself."""
+LINKS: Final = frozenset((LINK_BRIEFLY, LINK_GONE))
+VICTIMS: Final = ("controller", "ssh", "sshd", "agent", "guardian", "nginx", LINK_BRIEFLY, LINK_GONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """A form of the torture. `combinations`: who is killed together; `cut_briefly` and `cut_for_good`: who with the cable.
+
+    `first_start_s` and `start_s` are first guesses, from a start to its first load; `foul_share`: deaths in bad weather.
+    """
+
+    combinations: tuple[frozenset[str], ...]
+    lease_s: float
+    first_start_s: float
+    start_s: float
+    foul_share: float = 0.0
+    cut_briefly: tuple[frozenset[str], ...] = ()
+    cut_for_good: tuple[frozenset[str], ...] = ()
+
+    @property
+    def all_combinations(self) -> tuple[frozenset[str], ...]:
+        return (*self.combinations, *self.cut_briefly, *self.cut_for_good)
+
+
+def _all_of(victims: Sequence[str]) -> tuple[frozenset[str], ...]:
+    sizes = range(1, len(victims) + 1)
+    return tuple(frozenset(one) for size in sizes for one in itertools.combinations(victims, size))
+
+
+_HERE: Final = ("controller", "agent", "guardian", "nginx")
+_FAR: Final = ("controller", "ssh", "sshd", "agent", "guardian", "nginx")
+LOCAL: Final = Form(combinations=_all_of(_HERE), lease_s=20.0, first_start_s=1.2, start_s=0.9)
+"""Everything on one machine."""
+LAB: Final = Form(
+    combinations=_all_of(_FAR),
+    lease_s=5.0,
+    first_start_s=9.0,
+    start_s=2.0,
+    foul_share=0.3,
+    cut_briefly=tuple(frozenset((LINK_BRIEFLY, *one)) for one in ((), *((name,) for name in _FAR))),
+    cut_for_good=tuple(frozenset((LINK_GONE, *one)) for one in ((), *((name,) for name in _FAR))),
 )
-# nginx is stopped before anything is put back, so it can't be killed in the middle of a restore.
-_WITHOUT_NGINX: Final = tuple(one for one in COMBINATIONS if "nginx" not in one)
+"""The controller at the other end of a cable."""
+_MOST_CUTS_FOR_GOOD: Final = 20
+_DEATHS_PER_CUT_FOR_GOOD, _DEATHS_PER_BRIEF_CUT = 15, 10
+_LATE_S, _LOST = (0.002, 0.06), (0.01, 0.08)
 # Calibration measures stock alone, so its switches write nothing.
 _SWITCH_STAGES: Final = ("search", "finalists", "finals", "series")
 # Few deaths don't carry a night to its end: the short form stays where a minute reaches.
@@ -42,7 +86,7 @@ class Death:
     """One planned death. `stage`: not before the night is there. `moment`: 0 to 1, where in the window it falls.
 
     `gaps_s`: pauses between its kills; `left_running`: a controller that survives runs on into the next death;
-    `hurried`: the controller gets a second signal before its restore.
+    `hurried`: the controller gets a second signal before its restore; `weather`: on the cable, from then until all is well.
     """
 
     number: int
@@ -53,6 +97,7 @@ class Death:
     gaps_s: tuple[float, float, float]
     left_running: bool
     hurried: bool
+    weather: Forecast = FAIR
 
     @property
     def text(self) -> str:
@@ -68,25 +113,50 @@ def floor_for(deaths: int) -> int:
     return 15 * deaths // 200
 
 
+RESTORED_AFTER_LEASE_S: Final = 5.0
+"""Whoever is left to restore the board has done so a lease and this long after the death."""
+
+
 def reaches_the_end(deaths: int) -> bool:
     return deaths >= SHORT
 
 
-def deal(deaths: int, seed: int) -> tuple[Death, ...]:
-    """All deaths in the order in which the night meets them; the same for the same number and seed."""
+def deal(deaths: int, seed: int, form: Form) -> tuple[Death, ...]:
+    """All deaths in the order in which the night meets them; the same for the same number, seed and form."""
     chance = random.Random(f"torture/{seed}/{deaths}")
     stages = STAGES if reaches_the_end(deaths) else _SHORT_STAGES
     homes = _homes(deaths, stages, chance)
+    families = _families(form, homes, chance)
     used: Counter[frozenset[str]] = Counter()
     dealt = []
-    for stratum, stage in homes:
-        allowed = _WITHOUT_NGINX if stratum == "restore" else COMBINATIONS
-        fewest = min(used[one] for one in allowed)
-        victims = chance.choice([one for one in allowed if used[one] == fewest])
+    for (stratum, stage), family in zip(homes, families, strict=True):
+        fewest = min(used[one] for one in family)
+        victims = chance.choice([one for one in family if used[one] == fewest])
         used[victims] += 1
-        dealt.append(_death(stratum, stage, victims, chance))
+        weather = _foul(chance) if chance.random() < form.foul_share else FAIR
+        dealt.append(replace(_death(stratum, stage, victims, chance), weather=weather))
     order = sorted(dealt, key=lambda one: stages.index(one.stage))  # stable: shuffled within a stage
     return tuple(replace(one, number=number) for number, one in enumerate(order, 1))
+
+
+def _families(
+    form: Form, homes: Sequence[tuple[str, str]], chance: random.Random
+) -> list[tuple[frozenset[str], ...]]:
+    """What each death may be. A restore needs no cable and is over before one could be cut, and has no nginx any more."""
+    without_nginx = tuple(one for one in form.combinations if "nginx" not in one)
+    families = [without_nginx if stratum == "restore" else form.combinations for stratum, _ in homes]
+    others = [place for place, (stratum, _) in enumerate(homes) if stratum != "restore"]
+    chance.shuffle(others)
+    for cuts, wanted in (
+        (
+            form.cut_for_good,
+            min(_MOST_CUTS_FOR_GOOD, math.ceil(len(homes) / _DEATHS_PER_CUT_FOR_GOOD)),
+        ),
+        (form.cut_briefly, math.ceil(len(homes) / _DEATHS_PER_BRIEF_CUT)),
+    ):
+        for _ in range(wanted if cuts and len(others) > 1 else 0):
+            families[others.pop()] = cuts
+    return families
 
 
 def _homes(deaths: int, stages: Sequence[str], chance: random.Random) -> list[tuple[str, str]]:
@@ -131,6 +201,13 @@ def _death(stratum: str, stage: str, victims: frozenset[str], chance: random.Ran
     )
 
 
+def _foul(chance: random.Random) -> Forecast:
+    """Late, lossy, or both."""
+    late_s = chance.uniform(*_LATE_S) if chance.random() < 0.7 else 0.0
+    lost = chance.uniform(*_LOST) if not late_s or chance.random() < 0.5 else 0.0
+    return Forecast(delay_s=late_s, jitter_s=late_s / 4, loss=lost)
+
+
 def budget_for(deaths: Sequence[Death]) -> dict[str, int]:
     """The study's numbers: each stage a little longer than its deaths are likely to carry it."""
     wanted = dict.fromkeys(STAGES, 4.0)
@@ -158,62 +235,3 @@ def planned_samples(budget: Mapping[str, int], stage: str) -> int:
         "finals": 3 * budget["finals_rounds"],
         "series": _HAND_TUNED_LINKS * budget["series_rounds"],
     }.get(stage, 0)
-
-
-NAME: Final = "torture"
-PORT: Final = 8123
-
-
-_MANAGED: Final = f"""
-port = {PORT}
-[[server.file]]
-path = "/test_100k.html"
-size = "100k"
-[[server.file]]
-path = "/index.php"
-size = "4k"
-"""
-_OWN: Final = """
-kind = "own"
-config = "/etc/nginx/nginx.conf"
-"""
-_MANAGED_URLS: Final = ('path = "/test_100k.html"', 'path = "/index.php"')
-_OWN_URLS: Final = (
-    'url = "http://www.example.org/page.html"',
-    'url = "http://www.example.org/index.php?p=1"',
-)
-
-
-def study_text(budget: dict[str, int], seed: int, *, own: bool = False) -> str:
-    """The study's file: real nginx, php-fpm and wrk over loopback, runs of one second, the shipped space and sequence.
-
-    `own`: of the user's own site (torture_site) instead of a managed nginx.
-    """
-    numbers = "\n".join(f"{key} = {value}" for key, value in budget.items())
-    static, dynamic = _OWN_URLS if own else _MANAGED_URLS
-    return f"""
-name = "{NAME}"
-space = "loopback.toml"
-hand_tuned = "hand-tuned.toml"
-seed = {seed}
-accept_noise = true
-[server]
-{_OWN if own else _MANAGED}
-[workload]
-name = "mix"
-connections = 8
-threads = 1
-warmup = "100ms"
-duration = "1s"
-[[workload.url]]
-{static}
-weight = 0.7
-[[workload.url]]
-{dynamic}
-weight = 0.3
-[fitness]
-foreign_load = 100
-[budget]
-{numbers}
-lease = "20s"
-"""

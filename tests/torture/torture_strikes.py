@@ -9,18 +9,28 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from torture_controller import Tuner, kill
 from torture_journal import Phase
 from torture_log import NightLog
-from torture_plan import SAMPLES_PER_DEATH, STAGES, Death, planned_samples
+from torture_plan import (
+    LINK_BRIEFLY,
+    LINKS,
+    SAMPLES_PER_DEATH,
+    STAGES,
+    Death,
+    Form,
+    planned_samples,
+)
+
+if TYPE_CHECKING:
+    from torture_lab import FarBoard
 
 SAMPLE_S: Final = 1.4
-# First guesses, corrected by what is seen: from the start to the first load, and from nginx's end to the journal's.
-FIRST_START_S: Final = 1.2
-START_S: Final = 0.9
+# A first guess, corrected by what is seen: from nginx's end to the journal's.
 RESTORE_S: Final = 0.003
+_BRIEFLY_S: Final = (0.1, 2.0)
 _CORRECTED: Final = 0.3
 STUCK_S: Final = 60.0
 
@@ -29,7 +39,8 @@ STUCK_S: Final = 60.0
 class Struck:
     """What a death really was. `keepers`: who was left to restore the board when all kills had fallen.
 
-    `stopping`: the controller had been asked to stop before.
+    `stopping`: the controller had been asked to stop before. `at_s`: when all had fallen; `journal`: whether there
+    was one.
     """
 
     stratum: str
@@ -38,6 +49,8 @@ class Struck:
     stopping: bool
     events: int
     samples: int
+    at_s: float
+    journal: bool
 
 
 class Striker:
@@ -52,6 +65,8 @@ class Striker:
         deaths: Sequence[Death],
         budget: Mapping[str, int],
         seed: int,
+        form: Form,
+        far: FarBoard | None,
     ) -> None:
         self.tuner = tuner
         self.watch = tuner.watch
@@ -60,11 +75,15 @@ class Striker:
         self._deaths = deaths
         self._budget = budget
         self._chance = random.Random(f"strike/{seed}")
-        self._start_s = START_S
+        self._form = form
+        self._far = far
+        self._start_s = form.start_s
         self._restore_s = RESTORE_S
 
     def strike(self, death: Death) -> Struck | None:
         """Waits for the death's moment and kills. None: nobody was there any more."""
+        if self._far is not None:
+            self._far.become(death.weather)
         match death.stratum:
             case "begin":
                 return self._strike_begin(death)
@@ -76,14 +95,14 @@ class Striker:
                 return self._strike_stage(death)
 
     def _strike_begin(self, death: Death) -> Struck | None:
-        length_s = self._start_s if self.log.events else FIRST_START_S
+        length_s = self._start_s if self.log.events else self._form.first_start_s
         self._start()
         if death.victims == {"controller"}:
             self._pump_until(self.tuner.began_s + death.moment * length_s, or_load=True)
             return self._kill(death, self.tuner.living())
         while self.tuner.running and not self.watch.story.loads:
             there = self.tuner.living()
-            wanted = death.victims - {"nginx"}
+            wanted = death.victims - {"nginx"} - LINKS
             if wanted <= there.keys() and ("nginx" not in death.victims or self.watch.story.nginx):
                 left_s = max(0.02, self.tuner.began_s + length_s - time.monotonic())
                 self._pump_until(time.monotonic() + death.moment * left_s, or_load=True)
@@ -183,9 +202,13 @@ class Striker:
         story = self.watch.story
         phase, loads, wills = story.phase, story.loads, story.wills
         journal = self.watch.journal.exists()
-        killed = kill(victims, death.gaps_s, self._chance)
+        killed = kill(victims, death.gaps_s, self._chance) | self._cut(death)
         if not killed:
             return None
+        at_s = time.monotonic()
+        if LINK_BRIEFLY in killed and self._far is not None:
+            self._pump_until(at_s + self._chance.uniform(*_BRIEFLY_S))
+            self._far.mend()
         self.log.refresh()
         stage = self.log.stage
         if (stopping or phase is Phase.RESTORE) and journal:
@@ -203,7 +226,15 @@ class Striker:
             stopping=stopping,
             events=len(self.log.events),
             samples=self.log.samples,
+            at_s=at_s,
+            journal=journal,
         )
+
+    def _cut(self, death: Death) -> frozenset[str]:
+        """The cable, where the death is one of it."""
+        if self._far is not None and death.victims & LINKS:
+            self._far.cut()
+        return death.victims & LINKS
 
     def _is(self, phase: Phase) -> bool:
         return self.watch.story.phase is phase
