@@ -100,6 +100,10 @@ class Weather(Protocol):
 
     def become(self, forecast: Forecast) -> None: ...
 
+    def close(self) -> None:
+        """Ends it: the weather is fair, or the cable gone."""
+        ...
+
 
 def weather_of(lab: Lab) -> Weather | None:
     """Weather for the lab's client cable; None where this machine has neither netem nor TAP devices."""
@@ -129,6 +133,9 @@ class Netem:
         for machine, device in ((self._lab.switch_pid, PORT), (self._lab.client_pid, "eth0")):
             if _run(machine, *netem_argv(device, forecast)) != 0:
                 raise OSError(f"no netem on {device}")
+
+    def close(self) -> None:
+        self.become(FAIR)
 
 
 class Relay:

@@ -71,8 +71,6 @@ def read_state(folder: Path) -> State | None:
         return None
     found = body.pop("found")
     pairs = found.pop("combinations")
-    counters = {name: Counter(found.pop(name)) for name in ("strata", "weather")}
-    findings = Findings(
-        **found, **counters, combinations=Counter({frozenset(names): times for names, times in pairs})
-    )
+    findings = Findings(**found, combinations=Counter({frozenset(names): times for names, times in pairs}))
+    findings.strata, findings.weather = Counter(findings.strata), Counter(findings.weather)
     return State(plan=Plan(**body.pop("plan")), found=findings, **body)
