@@ -283,13 +283,13 @@ class TortureNight:
         """A living controller goes on by itself: it stores another sample, or it ends."""
         until = time.monotonic() + STUCK_S
         restored = not (struck.killed & _THE_LINE and struck.journal) or struck.stopping
+        samples = struck.samples
         while self.tuner.running and time.monotonic() < until:
             self.watch.pump(0.02)
-            restored = restored or self._restored(struck)
             self.log.refresh()
-            if self.log.samples > struck.samples and not struck.stopping:
-                if not restored:
-                    self._complain("the night went on, and the journal of before never went")
+            if not restored and self._restored(struck):
+                restored, samples = True, self.log.samples  # one may have been on its way when the line broke
+            if restored and self.log.samples > samples and not struck.stopping:
                 return
         code = self.tuner.wait(0)
         if code is None:
