@@ -4,6 +4,7 @@ AutotuneError                1  our bug, when raised bare
 ├── UsageError               2  the command line asks for something that makes no sense
 ├── DefinitionError          3  a study, space or sequence file is wrong (carries every mistake found)
 ├── BoardUnreachable         4  no line to the board, or it is gone
+│   ├── BoardMisunderstood   4  what comes from there is not what an agent says
 │   ├── NotPermitted         4  the board answers, but we may not do this
 │   └── BoardBusy            4  another tuner holds the board
 ├── BoardUnfit               5  the board can't be measured on, or nginx won't run there
@@ -27,6 +28,8 @@ class AutotuneError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        # It may name a file or quote a line that is no UTF-8, and is shown and stored.
+        message, hint = (text.encode("utf-8", "replace").decode("utf-8") for text in (message, hint))
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -65,6 +68,10 @@ class DefinitionError(AutotuneError):
 
 class BoardUnreachable(AutotuneError):
     exit_code = 4
+
+
+class BoardMisunderstood(BoardUnreachable):
+    pass
 
 
 class NotPermitted(BoardUnreachable):

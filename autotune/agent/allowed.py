@@ -140,6 +140,8 @@ _READABLE = re.compile(
     r"|/etc/nginx/[A-Za-z0-9_.@+/-]+|/usr/share/nginx/[A-Za-z0-9_.@+/-]+|(/etc|/usr/lib)/os-release"
     r"|/etc/php/[0-9]\.[0-9]{1,2}/(fpm/(php\.ini|pool\.d/www\.conf|conf\.d/[0-9a-z_-]+\.ini)|mods-available/[0-9a-z_-]+\.ini)"
 )
+_LOOKED_THROUGH = ("/proc/sys/", "/proc/irq/", "/sys/", "/etc/nginx/", "/usr/share/nginx/", "/etc/php/")
+_STARS_CAP = 4
 # What is no file, and its values. A card's name holds no colon (eth0:1 means eth0 to the kernel); loopback's queue and
 # offloads belong to everything on the machine. That it is a card at all, the kernel says.
 _CARD = r"(?!lo/)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}"
@@ -148,6 +150,7 @@ _WORDS: Tuple[Tuple[Pattern[str], Pattern[str]], ...] = (
     (re.compile(f"ethtool:{_CARD}/(rx|tx)-usecs"), re.compile(r"0|[1-9][0-9]{0,3}")),
     (re.compile(f"ethtool:{_CARD}/(gro|gso|tso)"), re.compile("on|off")),
 )
+_WORD_ORIGINAL = re.compile(r"(default (mq )?|custom )?[a-z0-9_]{1,15}")
 _PHP_FPM = re.compile(r"php-fpm([0-9]{1,2})\.([0-9]{1,2})")
 _NGINX_TREES = ("/etc/nginx/", "/usr/share/nginx/", "/etc/php/")
 
@@ -163,6 +166,14 @@ def check_readable(path: str) -> str:
             through = "" if one == path else f" (it leads to {one})"
             raise Fault("refused", f"{path} is not on the agent's list of files to read{through}")
     return real
+
+
+def check_pattern(path: str) -> None:
+    """Raises Fault for a path with * in it that would have the agent look where it has nothing to read."""
+    _check_plain(path)
+    known = path.partition("*")[0]
+    if not known.startswith(_LOOKED_THROUGH) or path.count("*") > _STARS_CAP:
+        raise Fault("refused", f"{path} is not on the agent's list of places to look through")
 
 
 def is_nginx_file(path: str) -> bool:
@@ -241,9 +252,13 @@ def _check_vector(path: str, text: str, length: int) -> None:
         raise Fault("refused", f"{path}: {text!r} leaves fewer than 1000 ports, or takes those of services")
 
 
-def is_original(text: Optional[str]) -> bool:
-    """Whether a journaled original can have been read from a kernel file: one short printable line, or absent."""
-    return text is None or (len(text) <= 4096 and text.isascii() and text.isprintable())
+def is_original(path: str, text: Optional[str]) -> bool:
+    """Whether a journaled original can have been read there: one short printable line, a card's own word, or absent."""
+    if text is None:
+        return True
+    if not path.startswith("/"):
+        return _WORD_ORIGINAL.fullmatch(text) is not None
+    return len(text) <= 4096 and text.isascii() and text.isprintable()
 
 
 def _check_plain(path: str) -> None:

@@ -211,7 +211,7 @@ def _is_a76() -> bool:
 def _compile(shop: Workshop, directory: str, arguments: List[str]) -> None:
     make = tool("make")
     try:
-        shop.run("configure", (tool("sh"), "./configure", *arguments), cwd=directory, within_s=_CONFIGURE_S)
+        shop.run("configure", (directory + "/configure", *arguments), cwd=directory, within_s=_CONFIGURE_S)
     except StepFailed as problem:
         lacking = " (headers are missing: " + _PACKAGES + ")" if _HEADERS.search(str(problem)) else ""
         raise StepFailed(f"{problem}{lacking}") from None

@@ -7,19 +7,25 @@ restore's own lines when the file system is full.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
-from typing import Any, Dict, Iterable, List, Literal, NamedTuple, Optional, Sequence, Set
+from typing import IO, Any, Dict, Iterable, List, Literal, NamedTuple, Optional, Sequence, Set
 
 from autotune.agent import allowed
 from autotune.agent.faults import Fault
 from autotune.agent.kernel_files import group_of
-from autotune.agent.places import Places, check_own_file, sync_dir
+from autotune.agent.places import Places, open_own, sync_dir
 
 Entry = Dict[str, Any]
 _BALLAST_BYTES = 1 << 20
-_SIZE_CAP = 256 << 20
+# A night writes some kilobytes for each switch, so a week of them stays far below.
+_SIZE_CAP, _LINE_CAP = 256 << 20, 16 << 20
+_BACKWARDS = 1 << 16
+_WORDS_CAP = 400
+_PIDS = 1 << 31
+_BEGIN = ("study", "night", "boot_id", "netns", "token", "holder", "kept", "since")
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,199}")
 
@@ -72,6 +78,7 @@ class Journal:
     def __init__(self, places: Places, handle: int) -> None:
         self._places = places
         self._handle = handle
+        self._room = _SIZE_CAP - os.fstat(handle).st_size
 
     @classmethod
     def create(cls, places: Places, begin: Entry) -> Journal:
@@ -91,19 +98,24 @@ class Journal:
     def reopen(cls, places: Places) -> Journal:
         """The journal that is there, its torn last line cut off so that the next line stands alone. Raises Fault."""
         try:
-            handle = os.open(places.journal, _APPEND)
-            check_own_file(os.fstat(handle), places.journal, places.uid)
-            with open(places.journal, "rb") as file:
-                os.ftruncate(handle, file.read().rfind(b"\n") + 1)
+            handle = open_own(places.journal, places.uid, os.O_RDWR | os.O_APPEND)
+            os.ftruncate(handle, _end_of_last_line(handle))
         except OSError as problem:
             raise _fault(places, problem) from None
         return cls(places, handle)
 
     def append(self, entries: Iterable[Entry], *, sync: bool) -> None:
         """Adds the entries in one write; with `sync`, they are on the disk when this returns. Raises Fault."""
-        data = b"".join(json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n" for entry in entries)
+        lines = [json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n" for entry in entries]
+        data = b"".join(lines)
         if not data:
             return
+        self._room -= len(data)
+        if self._room < 0 or max(map(len, lines)) > _LINE_CAP:  # it could not be read back
+            raise Fault(
+                "journal",
+                f"the journal {self._places.journal} has grown too long, so nothing more is changed",
+            )
         try:
             self._write(data)
         except OSError as problem:
@@ -158,6 +170,18 @@ def drop_ballast(places: Places) -> bool:
     return True
 
 
+def _end_of_last_line(handle: int) -> int:
+    """Where the last finished line ends."""
+    end = os.fstat(handle).st_size
+    while end:
+        start = max(0, end - _BACKWARDS)
+        found = os.pread(handle, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
 def _fault(places: Places, problem: OSError) -> Fault:
     return Fault(
         "journal",
@@ -169,62 +193,95 @@ def _fault(places: Places, problem: OSError) -> Fault:
 def read_journal(places: Places) -> Story:
     """What the journal tells; changes nothing. A torn last line is ignored, a torn line before it makes the story torn."""
     try:
-        handle = os.open(places.journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = open_own(places.journal, places.uid)
     except FileNotFoundError:
         return NO_STORY
     except OSError as problem:
         raise _fault(places, problem) from None
     with open(handle, "rb") as file:
-        check_own_file(os.fstat(handle), places.journal, places.uid)
-        return parse(file.read(_SIZE_CAP))
+        if os.fstat(handle).st_size > _SIZE_CAP:
+            return _torn(f"it is longer than {_SIZE_CAP >> 20} MiB, which no night writes")
+        return _parse(file)
 
 
 def parse(data: bytes) -> Story:
     """The story in a journal's bytes. Never raises: what can't be understood makes it torn, with the line's number."""
-    lines = data.split(b"\n")
-    torn_tail = lines.pop()  # b"" unless the last line was never finished
-    entries: List[Entry] = []
-    for number, line in enumerate(lines, 1):
+    return _parse(io.BytesIO(data))
+
+
+def _parse(file: IO[bytes]) -> Story:
+    """Line by line, so that a long journal takes no more memory than what it tells."""
+    telling = _Telling()
+    number = 0
+    while line := file.readline(_LINE_CAP + 1):
+        number += 1
+        if not line.endswith(b"\n"):
+            if len(line) > _LINE_CAP:
+                return _torn(f"line {number} is longer than any that a night writes")
+            break  # the last line, never finished
         try:
             entry = json.loads(line)
-            _check(entry, first=not entries)
+            _check(entry, first=number == 1)
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
-            if number == len(lines) and not torn_tail:
-                break
-            return NO_STORY._replace(state="torn", problem=f"line {number} can't be understood ({problem})")
-        entries.append(entry)
-    return _tell(entries)
+            if file.read(1):
+                return _torn(f"line {number} can't be understood ({problem})")
+            break
+        telling.hear(entry)
+    return telling.story()
 
 
-def _tell(entries: List[Entry]) -> Story:
-    if not entries:
-        return NO_STORY._replace(state="clean")
-    originals: Dict[str, Optional[str]] = {}
-    created: List[str] = []
-    processes: Dict[int, Recorded] = {}
-    services: Dict[str, Stopped] = {}
-    stopping: List[Recorded] = []
-    halves: Set[str] = set()
-    for entry in entries:
-        kind = entry["entry"]
-        if kind == "WILL":
-            originals.setdefault(entry["path"], entry["original"])
+def _torn(problem: str) -> Story:
+    return NO_STORY._replace(state="torn", problem=problem)
+
+
+class _Telling:
+    """What the entries heard so far tell."""
+
+    def __init__(self) -> None:
+        self._begin: Entry = {}
+        self._last = ""
+        self._originals: Dict[str, Optional[str]] = {}
+        self._created: List[str] = []
+        self._processes: Dict[int, Recorded] = {}
+        self._services: Dict[str, Stopped] = {}
+        self._stopping: List[Recorded] = []
+        self._halves: Set[str] = set()
+        self._kept = False
+
+    def hear(self, entry: Entry) -> None:
+        kind = self._last = entry["entry"]
+        if kind == "BEGIN":
+            self._begin = {key: entry[key] for key in _BEGIN if key in entry}
+        elif kind == "WILL":
+            self._originals.setdefault(entry["path"], entry["original"])
         elif kind == "CREATED":
-            created.append(entry["path"])
+            self._created.append(entry["path"])
         elif kind == "PROCESS" and entry["pgid"]:
-            processes[entry["pgid"]] = Recorded(entry["pgid"], entry["start"])
+            self._processes[entry["pgid"]] = Recorded(entry["pgid"], entry["start"])
         elif kind == "SERVICE":
-            services.setdefault(entry["name"], Stopped(entry["name"], entry["manager"], entry["listen"]))
+            self._services.setdefault(
+                entry["name"], Stopped(entry["name"], entry["manager"], entry["listen"])
+            )
         elif kind == "STOPPING":
-            stopping.append(Recorded(entry["pgid"], entry["start"]))
-            halves.add(entry["name"])
+            self._stopping.append(Recorded(entry["pgid"], entry["start"]))
+            self._halves.add(entry["name"])
         elif kind == "STOPPED":
-            halves.discard(entry["name"])
-    stopped = [one._replace(half=one.name in halves) for one in services.values()]
-    state: Literal["clean", "open"] = "clean" if entries[-1]["entry"] == "CLEAN" else "open"
-    kept = any(entry["entry"] == "KEPT" for entry in entries)
-    groups = list(processes.values())
-    return Story(state, entries[0], originals, created, groups, "", stopped, stopping, kept)
+            self._halves.discard(entry["name"])
+        elif kind == "KEPT":
+            self._kept = True
+
+    def story(self) -> Story:
+        return Story(
+            "clean" if self._last in ("", "CLEAN") else "open",
+            self._begin,
+            self._originals,
+            self._created,
+            list(self._processes.values()),
+            "",
+            [one._replace(half=one.name in self._halves) for one in self._services.values()],
+            self._stopping,
+            self._kept,
+        )
 
 
 def _check(entry: Entry, *, first: bool) -> None:
@@ -237,15 +294,16 @@ def _check(entry: Entry, *, first: bool) -> None:
     if kind == "BEGIN":
         if not is_token(entry["token"]):
             raise ValueError("no token")
-        for key in ("boot_id", "netns", "study", "holder"):
-            if not isinstance(entry[key], str):
-                raise TypeError(key)
+        for key in ("boot_id", "netns", "study", "holder", *(("since",) if "since" in entry else ())):
+            _check_words(entry[key], key)
     elif kind == "WILL":
-        _check_captured(entry["path"])
-        original = entry["original"]
+        path, original = entry["path"], entry["original"]
+        if not isinstance(path, str):
+            raise TypeError("path")
+        _check_captured(path)
         if original is not None and not isinstance(original, str):
             raise TypeError("original")
-        if not allowed.is_original(original):
+        if not allowed.is_original(path, original):
             raise ValueError("an original that no kernel file had")
     elif kind == "CREATED":
         if not isinstance(entry["path"], str):
@@ -257,7 +315,7 @@ def _check(entry: Entry, *, first: bool) -> None:
     elif kind in ("PROCESS", "STOPPING"):
         if kind == "STOPPING":
             _check_name(entry)
-        if not isinstance(entry["pgid"], int) or not isinstance(entry["start"], int) or entry["pgid"] < 0:
+        if not _is_number(entry["pgid"], _PIDS) or not _is_number(entry["start"], 1 << 63):
             raise TypeError("pgid")
     elif kind not in ("DID", "KEPT", "RESTORED", "CLEAN"):
         raise ValueError(f"unknown entry {str(kind)[:20]!r}")
@@ -271,8 +329,20 @@ def _check_service(entry: Entry) -> None:
     if not isinstance(entry["listen"], list):
         raise TypeError("listen")
     for address, port in entry["listen"]:
-        if not isinstance(address, str) or not isinstance(port, int) or not 0 < port < 65536:
+        if not isinstance(address, str) or not _is_number(port, 65536) or not port:
             raise TypeError("listen")
+
+
+def _is_number(value: Any, below: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
+
+
+def _check_words(value: Any, key: str) -> None:
+    """What is shown to a user: as `begin` wrote it, without anything that steers a terminal."""
+    if not isinstance(value, str):
+        raise TypeError(key)
+    if len(value) > _WORDS_CAP or not value.isascii() or not value.isprintable():
+        raise ValueError(f"no words for {key}")
 
 
 def _check_name(entry: Entry) -> None:

@@ -6,6 +6,7 @@ What is no file is named as if it were one: tc:<device>/root (see qdisc.py), eth
 from __future__ import annotations
 
 import os
+import shlex
 from typing import List, Mapping, NamedTuple, Optional, Tuple
 
 from autotune.agent import clocks, ethtool, qdisc
@@ -124,11 +125,10 @@ def write_value(path: str, text: str) -> None:
 
 
 def by_hand(path: str, original: Optional[str]) -> str:
-    """The command that puts a value back by hand; quotes in it are doubled the shell's way."""
+    """The command that puts a value back by hand; whatever the journal says stands quoted in it."""
     scheme, device, thing = word_of(path)
     if scheme == "tc":
         return qdisc.by_hand(device, original or "")
     if scheme == "ethtool":
         return ethtool.by_hand(device, thing, original or "")
-    quoted = (original or "").replace("'", "'\\''")
-    return f"echo '{quoted}' > {path}"
+    return f"echo {shlex.quote(original or '')} > {shlex.quote(path)}"

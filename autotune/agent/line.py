@@ -17,6 +17,8 @@ from autotune.agent.faults import Leave
 from autotune.agent.protocol import MAX_LINE, VERBS, ErrorBody
 
 _CHUNK = 1 << 16
+_WAITING_CAP = 100  # a controller asks one thing at a time
+_NUMBERS = 1 << 53
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -35,7 +37,8 @@ class Line:
     def __init__(self, incoming: int, outgoing: int) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
-        self._rest = b""
+        self._rest = bytearray()
+        self._number = 0
         self._waiting: Deque[Request] = deque()
         self._over: Optional[Leave] = None
         self._woken = _catch_signals(self._signalled)
@@ -106,16 +109,30 @@ class Line:
         if not data:
             self._over = self._over or Leave("the controller is gone")
             return
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        searched = len(self._rest)
+        self._rest += data
+        while (end := self._rest.find(b"\n", searched)) >= 0:
+            line = bytes(self._rest[:end])
+            del self._rest[: end + 1]
+            searched = 0
+            if end <= MAX_LINE:
+                self._hear(parse_request(line))
+            else:
+                self._over = Leave("a request is longer than a line may be", 1)
         if len(self._rest) > MAX_LINE:
             self._over = Leave("a request is longer than a line may be", 1)
-        for line in lines:
-            request = parse_request(line)
-            self.heard()
-            if request.verb == "keepalive":
-                self.reply(request.number, {"clock_s": time.time()})
-            else:
-                self._waiting.append(request)
+        if len(self._waiting) > _WAITING_CAP:
+            self._over = Leave("more requests wait than a controller has", 1)
+
+    def _hear(self, request: Request) -> None:
+        self.heard()
+        if request.number and request.number <= self._number:
+            request = request._replace(verb="", problem=f"a request {request.number} was here before")
+        self._number = max(self._number, request.number)
+        if request.verb == "keepalive":
+            self.reply(request.number, {"clock_s": time.time()})
+        else:
+            self._waiting.append(request)
 
     def _signalled(self, number: int) -> None:
         self._over = self._over or Leave(f"signal {number}", 128 + number)
@@ -126,8 +143,8 @@ def parse_request(line: bytes) -> Request:
     try:
         message = json.loads(line)
         number = message["id"]
-        if not isinstance(number, int) or isinstance(number, bool):
-            return Request(0, "", {}, "the request's id is not a whole number")
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < _NUMBERS:
+            return Request(0, "", {}, "the request's id is not a whole number from 1 on")
         verb, body = message.get("verb"), message.get("body", {})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Request(0, "", {}, "the request is not a JSON object with an id")

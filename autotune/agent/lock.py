@@ -12,7 +12,7 @@ import time
 from typing import Optional
 
 from autotune.agent.faults import Fault
-from autotune.agent.places import ROOT_PLACES, Places, check_own_file
+from autotune.agent.places import ROOT_PLACES, Places, open_own
 
 # A `status` of someone else holds the lock for microseconds while it looks.
 _TRIES, _BETWEEN_S = 10, 0.02
@@ -28,9 +28,8 @@ class Lock:
     @classmethod
     def take(cls, places: Places, holder: str) -> Lock:
         """Takes the board. Raises Fault "busy" naming the holder."""
-        handle = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        handle = open_own(places.lock, places.uid, os.O_RDWR | os.O_CREAT)
         try:
-            check_own_file(os.fstat(handle), places.lock, places.uid)
             check_root_is_away(places.uid)
             _flock(handle, places.lock)
             os.ftruncate(handle, 0)
@@ -96,7 +95,7 @@ def _named(path: str) -> str:
         return "another tuner"
     try:
         return str(json.loads(os.pread(handle, 4096, 0))["holder"])[:400]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "another tuner"
     finally:
         os.close(handle)
@@ -104,6 +103,6 @@ def _named(path: str) -> str:
 
 def _look(path: str) -> Optional[int]:
     try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None

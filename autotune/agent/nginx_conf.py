@@ -7,19 +7,21 @@ listen elsewhere are refused. Everything else is nginx's own to judge.
 from __future__ import annotations
 
 import glob
+import grp
 import os
+import pwd
 import re
 import stat
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, NoReturn, Tuple
 
 from autotune.agent.faults import Fault
 
 _CAP = 1 << 20
 _LOADS_CODE = re.compile(
-    r"ssl_engine|perl.*|lua_.*|.*_by_lua.*|js_.*|env|working_directory|worker_rlimit_core|debug_points"
+    r"ssl_engine|perl.*|lua_.*|.*_by_lua.*|js_.*|passenger_.*|env|working_directory|worker_rlimit_core|debug_points"
 )
 _LEADS_OUT = re.compile(
-    r".*_pass|alias|dav_.*|mirror|.*_store|.*_cache_path|auth_basic_user_file|google_perftools_profiles"
+    r".*_pass|alias|dav_.*|mirror|.*_store|.*_cache_path|auth_basic_user_file|auth_http|resolver|google_perftools_profiles"
 )
 _PHP = "autotune_php"  # the upstream that is the night's own php-fpm
 _PHP_VALUE = re.compile(r"php_(admin_)?(value|flag)", re.IGNORECASE)
@@ -123,6 +125,9 @@ def _check(words: Tuple[str, ...], frame: Frame) -> None:
     elif name == "root":
         if not _inside(first, frame):
             _refuse(words, "only the study's own files are served")
+    elif name == "user":
+        if frame.uid == 0:
+            _check_user(words)
     elif name == "pid":
         if first != frame.pid_path:
             _refuse(words, f"the pid file is {frame.pid_path}")
@@ -132,6 +137,16 @@ def _check(words: Tuple[str, ...], frame: Frame) -> None:
             _refuse(words, f"the tested nginx listens on {' and '.join(places)} only")
     elif (name == "daemon" and first != "off") or (name == "master_process" and first != "on"):
         _refuse(words, "the tested nginx runs in the foreground, with a master")
+
+
+def _check_user(words: Tuple[str, ...]) -> None:
+    """Raises Fault unless root's nginx gives its workers to somebody else, as user and as group."""
+    try:
+        others = [pwd.getpwnam(words[1]).pw_uid, *(grp.getgrnam(one).gr_gid for one in words[2:3])]
+    except (KeyError, IndexError):
+        _refuse(words, "it names no user of this machine")
+    if 0 in others:
+        _refuse(words, "a tested nginx answers requests as another user than root")
 
 
 def at(address: str, port: int) -> str:
@@ -161,6 +176,6 @@ def _inside(path: str, frame: Frame) -> bool:
     )
 
 
-def _refuse(words: Tuple[str, ...], reason: str) -> None:
+def _refuse(words: Tuple[str, ...], reason: str) -> NoReturn:
     shown = " ".join(words)[:120]
     raise Fault("refused", f"`{shown}` is not started: {reason}", "take it out of the configuration")

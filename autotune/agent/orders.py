@@ -15,6 +15,9 @@ from autotune.agent.power import SOURCE
 from autotune.agent.protocol import UrlTruth
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,7}")
+_NO_BYTES = re.compile(
+    "[\0\ud800-\udc7f\udd00-\udfff]"
+)  # other surrogates stand for bytes that were no UTF-8
 _MARKER = re.compile(r"[A-Za-z0-9]{4,64}")
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
 _LOAD_URLS_CAP, _SHARES_CAP = 500, 10_000
@@ -297,6 +300,8 @@ def _text(body: Any, key: str, cap: int) -> str:
     _is(found, str, key)
     if len(found) > cap:
         raise _wrong(f"{key} has {len(found)} characters, at most {cap} are taken")
+    if _NO_BYTES.search(found):
+        raise _wrong(f"{key} holds a NUL, or what is no text")
     return str(found)
 
 

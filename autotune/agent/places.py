@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Iterator, NamedTuple
@@ -89,7 +90,27 @@ def check_own_dir(path: str, uid: int) -> None:
 def check_own_file(seen: os.stat_result, path: str, uid: int) -> None:
     """Raises Fault unless this is a plain file of this user that nobody else can write."""
     if not stat.S_ISREG(seen.st_mode) or seen.st_uid != uid or seen.st_mode & 0o022:
-        raise Fault("refused", f"{path} is not a plain file of user {uid} alone", f"ls -l {path}")
+        raise _not_plain(path, uid)
+
+
+def _not_plain(path: str, uid: int) -> Fault:
+    return Fault("refused", f"{path} is not a plain file of user {uid} alone", f"ls -l {path}")
+
+
+def open_own(path: str, uid: int, flags: int = os.O_RDONLY) -> int:
+    """A handle to a plain file of this user alone: no link is followed, no pipe waited for. Raises Fault, OSError."""
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as problem:
+        if problem.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+        raise _not_plain(path, uid) from None
+    try:
+        check_own_file(os.fstat(handle), path, uid)
+    except Fault:
+        os.close(handle)
+        raise
+    return handle
 
 
 def write_text(path: str, text: str) -> None:

@@ -12,6 +12,10 @@ from autotune.agent.journal import Recorded
 from autotune.agent.places import Places
 
 _OURS = ("nginx", "wrk", "luajit", "php-fpm")  # how their names begin: php-fpm8.2
+_AGENT = (
+    b"autotune-agent",
+    b"/usr/local/lib/autotune/agent",
+)  # a temporary one's word, and the installed program
 _GONE_WITHIN_S = 5.0
 _POLL_S = 0.0005
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -62,6 +66,11 @@ def command_line(pid: int) -> bytes:
             return file.read(1 << 16)
     except OSError:
         return b""
+
+
+def is_agent(pid: int) -> bool:
+    """Whether it is an agent, or a fork of one that has not become another program yet."""
+    return any(word in _AGENT for word in command_line(pid).split(b"\0"))
 
 
 def children(pid: int) -> List[int]:
@@ -201,8 +210,9 @@ def _become(
 def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> List[int]:
     """Every living process of this night: recorded, named by its token, or holding one of its files open.
 
-    A process is only taken when its start time is the recorded one, or when it is an nginx or a load generator with the token in
-    its arguments, its group or its open files: a worker whose master was killed has neither parent nor arguments left.
+    A process is only taken when it bears a name of ours: with the recorded start time, or with the token in its arguments,
+    its group or its open files: a worker whose master was killed has neither parent nor arguments left. Or when it is our
+    own fork, as old as recorded, which has not become a program yet.
     A recorded number that another process leads by now is no group of ours: numbers go round within a night.
     """
     word = f"{places.run_of(token)}/".encode("ascii")
@@ -216,7 +226,11 @@ def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> 
         if stat.state in "ZX":
             continue
         recorded_itself = groups.get(pid) == stat.start
-        if recorded_itself or (stat.name.startswith(_OURS) and _belongs(stat, groups, word, below)):
+        if stat.name.startswith(_OURS):
+            ours = recorded_itself or _belongs(stat, groups, word, below)
+        else:
+            ours = recorded_itself and is_agent(pid)
+        if ours:
             found.add(pid)
     return sorted(found)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
+import stat
 from typing import Any, Callable, Dict, List, Optional
 
 from autotune.agent import allowed, builds, canary, counters, irq_lines, orders, own_files
@@ -40,6 +42,7 @@ class Agent:
         self._line = line
         self._places = places
         self._held: Optional[Held] = None
+        self._greeted = False
         self._programs: Dict[str, Program] = {}
         line.heard = self._heard
         self._verbs: Dict[str, Callable[[Dict[str, Any]], Any]] = {
@@ -94,6 +97,8 @@ class Agent:
     def _carry_out(self, request: Request) -> Any:
         if not request.verb:
             raise Fault("protocol", request.problem, "controller and agent are of different versions")
+        if not self._greeted and request.verb != "hello":
+            raise Fault("protocol", f"{request.verb} comes before hello", "say hello first")
         return self._verbs[request.verb](request.body)
 
     def _heard(self) -> None:
@@ -115,6 +120,7 @@ class Agent:
                 f"the controller speaks protocol {theirs!r}, this agent {PROTOCOL}",
                 "use one version for both",
             )
+        self._greeted = True
         reply = facts(self._places)
         self._programs = reply["programs"]
         return reply
@@ -142,20 +148,21 @@ class Agent:
         """The files that a path with * in any part stands for; the path itself when there are none."""
         if "*" not in path:
             return [path]
+        allowed.check_pattern(path)
         pattern = path.replace("[", "[[]").replace("?", "[?]")
-        found = sorted(one for one in glob.iglob(pattern) if _may_be_read(one))
-        return found[:_FOUND_CAP] or [path]
+        found = (one for one in glob.iglob(pattern) if _may_be_read(one))
+        return sorted(itertools.islice(found, _FOUND_CAP)) or [path]
 
     def _read_one(self, path: str, cap: int) -> FileReading:
         try:
             real = allowed.check_readable(path)
             if not real.startswith("/"):
                 return _word_reading(real)
-            handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(handle, "rb") as file:
                 if self._places.uid == 0 and allowed.is_nginx_file(real):
                     _require_roots(real, os.fstat(handle))
-                data = file.read(cap + 1)
+                data = file.read(cap + 1) or b""
         except Fault as fault:
             return {"text": None, "error": fault.message, "writable": False}
         except OSError as problem:
@@ -245,7 +252,7 @@ def _may_be_read(path: str) -> bool:
 
 
 def _require_roots(path: str, seen: os.stat_result) -> None:
-    if seen.st_uid != 0 or seen.st_mode & 0o002:
+    if not stat.S_ISREG(seen.st_mode) or seen.st_uid != 0 or seen.st_mode & 0o002:
         raise Fault("refused", f"{path} is not root's alone, and root would run what it says")
 
 

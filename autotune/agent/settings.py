@@ -70,7 +70,7 @@ class Settings:
                     raise Fault(
                         "refused", reason + ": a throttled limit is not the original", "let it cool down"
                     )
-                if not allowed.is_original(found[member]):
+                if not allowed.is_original(member, found[member]):
                     raise Fault("refused", f"{member} holds what can't be written back, so it is not touched")
         return found
 

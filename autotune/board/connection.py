@@ -45,6 +45,7 @@ from autotune.errors import (
     AutotuneError,
     BoardBusy,
     BoardLeftChanged,
+    BoardMisunderstood,
     BoardUnfit,
     BoardUnreachable,
     NotPermitted,
@@ -111,7 +112,7 @@ class Connection:
         self.why_not_root = ""  # what sudo said there when it was asked; "" for root's own agent
         self._is_silent = False
         self._closed = False
-        self._rest = b""
+        self._rest = bytearray()
         self._number = 0
         self._lease_s = 0.0
         self._said_at = time.monotonic()
@@ -140,7 +141,7 @@ class Connection:
 
     # -- verbs ----------------------------------------------------------------------------------------------------------
 
-    def read(self, paths: Sequence[str]) -> dict[str, Reading]:
+    def read(self, paths: Sequence[str]) -> Mapping[str, Reading]:
         """Files of the board by path; a * in any part of a path stands for every name there."""
         return replies.readings(self._ask("read", paths=list(paths), nginx_conf=""))
 
@@ -150,7 +151,8 @@ class Connection:
 
     def fetch(self, urls: Sequence[UrlTruth]) -> tuple[UrlSeen, ...]:
         """What whatever serves them now answers to these URLs. Changes nothing. `status` 0: nobody answers."""
-        return replies.fetched(self._ask("check", paths=[], urls=[asdict(url) for url in urls]))
+        body = self._ask("check", paths=[], urls=[asdict(url) for url in urls])
+        return replies.fetched(body, [url.url for url in urls])
 
     def begin(
         self,
@@ -184,7 +186,8 @@ class Connection:
     def switch(self, writes: Sequence[Write], server: ServerOrder | None) -> Switched:
         """One whole configuration: what `writes` does not name goes back to its original, and nginx starts afresh."""
         order = None if server is None else asdict(server)
-        return replies.switched(self._ask("switch", writes=[asdict(write) for write in writes], server=order))
+        body = self._ask("switch", writes=[asdict(write) for write in writes], server=order)
+        return replies.switched(body, [url.url for url in server.urls] if server else [])
 
     def check(self, paths: Sequence[str]) -> tuple[Effect, ...]:
         """Writes each path's own value into it and reads it again."""
@@ -286,10 +289,10 @@ class Connection:
         with selectors.DefaultSelector() as selector:
             selector.register(self._from_agent, selectors.EVENT_READ)
             while True:
-                *lines, self._rest = self._rest.split(b"\n")
-                for number, line in enumerate(lines):
+                while (end := self._rest.find(b"\n")) >= 0:
+                    line = bytes(self._rest[:end])
+                    del self._rest[: end + 1]
                     if line.startswith(GREETING):
-                        self._rest = b"\n".join([*lines[number + 1 :], self._rest])
                         return line.removeprefix(GREETING).decode("utf-8", "replace").strip()
                     passed += len(line)
                 if passed + len(self._rest) > _TALK_CAP:
@@ -365,15 +368,16 @@ class Connection:
             return []
         if not data:
             raise self._gone()
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        searched = len(self._rest)
+        self._rest += data
+        found = []
+        while (end := self._rest.find(b"\n", searched)) >= 0:
+            line = bytes(self._rest[:end])
+            del self._rest[: end + 1]
+            searched = 0
+            found.append(_understood(line))
         if len(self._rest) > MAX_LINE:
-            raise BoardUnreachable("the agent's reply is longer than a line may be")
-        try:
-            found = [json.loads(line) for line in lines]
-        except ValueError as problem:
-            raise BoardUnreachable(f"the agent says what can't be understood: {problem}") from problem
-        if not all(isinstance(reply, dict) for reply in found):
-            raise BoardUnreachable("the agent says what can't be understood: not an object")
+            raise BoardMisunderstood("the agent's reply is longer than a line may be")
         return found
 
     def _gone(self) -> BoardUnreachable:
@@ -399,13 +403,26 @@ class Connection:
         return ""
 
 
+def _understood(line: bytes) -> dict[str, Any]:
+    """One line of the agent's. Raises BoardMisunderstood."""
+    if len(line) > MAX_LINE:
+        raise BoardMisunderstood("the agent's reply is longer than a line may be")
+    try:
+        reply = json.loads(line)
+    except (ValueError, RecursionError) as problem:
+        raise BoardMisunderstood(f"the agent says what can't be understood: {problem}") from problem
+    if not isinstance(reply, dict):
+        raise BoardMisunderstood("the agent says what can't be understood: not an object")
+    return reply
+
+
 def _body(reply: Mapping[str, Any], board: BoardAddress) -> dict[str, Any]:
     if reply.get("ok") is True and isinstance(reply.get("body"), dict):
         return dict(reply["body"])
     error = reply.get("error")
     if not isinstance(error, dict):
-        raise BoardUnreachable("the agent's reply is neither an answer nor an error")
-    kind = _ERRORS.get(str(error.get("kind")), AutotuneError)
+        raise BoardMisunderstood("the agent's reply is neither an answer nor an error")
+    told = replies.error_words(error)
     # The agent doesn't know by which address it was reached.
-    hint = str(error.get("hint") or "").replace("autotune restore", restore_command(board.text))
-    raise kind(str(error.get("message")), hint=hint)
+    hint = told.hint.replace("autotune restore", restore_command(board.text))
+    raise _ERRORS.get(told.kind, BoardMisunderstood)(told.message, hint=hint)

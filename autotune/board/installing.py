@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import re
+import selectors
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +20,7 @@ from autotune.board.agent_start import (
     GREETING,
     INSTALL_DIR,
     INSTALLED,
+    AgentProcess,
     installer_by_hand,
     shipment,
     ssh_argv,
@@ -26,9 +29,11 @@ from autotune.board.agent_start import (
 from autotune.board.connection import Connection
 from autotune.board.facts import BoardFacts
 from autotune.board.reaching import greeting_trouble, ssh_trouble
+from autotune.board.reading import read_record
 from autotune.errors import BoardUnreachable, NotPermitted, UsageError
 
 _WITHIN_S: Final = 90.0
+_ENDS_WITHIN_S: Final = 10.0
 _TYPED_WITHIN_S: Final = 300.0
 _PATH: Final = re.compile(r"/[A-Za-z0-9/._-]{1,200}")
 _REPLY_CAP: Final = 1 << 16
@@ -39,6 +44,12 @@ class Installed:
     """What an installer did, a line for each act."""
 
     said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    said: tuple[str, ...]
+    refused: str
 
 
 def install(board: BoardAddress, user: str = "", prefix: tuple[str, ...] = ()) -> Installed:
@@ -59,14 +70,41 @@ def _login(board: BoardAddress, prefix: tuple[str, ...]) -> str:
     """The user that a login there is."""
     if not isinstance(board, SshBoard):
         raise UsageError("for this machine, say for whom", hint="autotune board install local --user NAME")
-    done = subprocess.run(
-        [*prefix, *ssh_argv(board), "id -un"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_WITHIN_S,
-        check=False,
-    )  # fmt: skip
-    if done.returncode or not done.stdout.strip():
-        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+    done = _ssh([*prefix, *ssh_argv(board), "id -un"], board, _WITHIN_S, stdin=subprocess.DEVNULL)
+    words = done.stdout[:_REPLY_CAP].decode("utf-8", "replace").split()
+    if done.returncode or not words:
+        said = _last_line(done.stderr) or "it says nothing"
         raise ssh_trouble(board, done.returncode, said) or BoardUnreachable(f"{board.text}: {said}")
-    return done.stdout.split()[-1]
+    return words[-1]
+
+
+def _ssh(
+    argv: list[str],
+    board: SshBoard,
+    within_s: float,
+    *,
+    stdin: int | None = None,
+    data: bytes | None = None,
+    stderr: int | None = subprocess.PIPE,
+) -> subprocess.CompletedProcess[bytes]:
+    """A command over there, and what it says. Raises BoardUnreachable when it takes too long."""
+    try:
+        return subprocess.run(
+            argv,
+            stdin=stdin,
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            timeout=within_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BoardUnreachable(f"{board.text} has not answered within {within_s:.0f} s") from None
+
+
+def _last_line(said: bytes) -> str:
+    lines = said[-_REPLY_CAP:].decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _run(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...]) -> Installed:
@@ -82,18 +120,48 @@ def _run(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...]) -
 def _quietly(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...]) -> Installed:
     with tempfile.TemporaryFile() as complaints:
         started = start_agent(board, prefix, complaints, installer=words)
-        process = started.process
-        os.set_blocking(started.to_agent, True)
-        os.set_blocking(started.from_agent, True)
-        with os.fdopen(started.from_agent, "rb") as replies, os.fdopen(started.to_agent, "wb") as agent:
-            with contextlib.suppress(BrokenPipeError):
-                agent.write(shipment().data)
-                agent.flush()
-            output = replies.read(_REPLY_CAP)
-        code = process.wait(_WITHIN_S)
+        try:
+            output = _talk(started, shipment().data)
+            code = started.process.wait(_ENDS_WITHIN_S)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise BoardUnreachable(
+                f"the installer on {board.text} has not answered within {_WITHIN_S:.0f} s"
+            ) from None
+        finally:
+            started.process.kill()
+            started.process.wait()
+            os.close(started.to_agent)
+            os.close(started.from_agent)
         complaints.seek(0)
-        said = complaints.read().decode("utf-8", "replace").strip().splitlines()
-    return _told(board, words, output, code, said[-1] if said else "")
+        complaint = _last_line(complaints.read(_REPLY_CAP))
+    return _told(board, words, output, code, complaint)
+
+
+def _talk(started: AgentProcess, data: bytes) -> bytes:
+    """What the installer says, up to a cap, when it got the zip. Raises TimeoutError."""
+    until = time.monotonic() + _WITHIN_S
+    left = memoryview(data)
+    said = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(started.from_agent, selectors.EVENT_READ)
+        selector.register(started.to_agent, selectors.EVENT_WRITE)
+        while len(said) < _REPLY_CAP:
+            ready = selector.select(max(0.0, until - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                if key.fd == started.from_agent:
+                    piece = os.read(started.from_agent, _REPLY_CAP)
+                    if not piece:
+                        return said
+                    said += piece
+                    continue
+                with contextlib.suppress(BrokenPipeError):
+                    left = left[os.write(started.to_agent, left) :]
+                    if left:
+                        continue
+                selector.unregister(started.to_agent)
+    return said
 
 
 def _asking(board: SshBoard, words: tuple[str, ...], prefix: tuple[str, ...]) -> Installed:
@@ -101,32 +169,29 @@ def _asking(board: SshBoard, words: tuple[str, ...], prefix: tuple[str, ...]) ->
 
     The installer reads that file once and takes no other bytes than those of its hash.
     """
-    put = subprocess.run(
-        [*prefix, *ssh_argv(board), "umask 077; file=$(mktemp) && cat > $file && echo $file"], input=shipment().data,
-        capture_output=True, timeout=_WITHIN_S, check=False,
-    )  # fmt: skip
+    put = _ssh(
+        [*prefix, *ssh_argv(board), "umask 077; file=$(mktemp) && cat > $file && echo $file"],
+        board,
+        _WITHIN_S,
+        data=shipment().data,
+    )
     source = (put.stdout.decode("ascii", "replace").split() or [""])[-1]
     if put.returncode or not _PATH.fullmatch(source):
-        said = put.stderr.decode("utf-8", "replace").strip()
+        said = _last_line(put.stderr) or "it says nothing"
         raise ssh_trouble(board, put.returncode, said) or BoardUnreachable(f"{board.text}: {said}")
     argv = [word for word in ssh_argv(board) if word != "-T"]
     command = f"{installer_by_hand(source, words)}; rm -f {source}"
-    done = subprocess.run(
-        [*prefix, argv[0], "-t", *argv[1:], command],
-        stdout=subprocess.PIPE,
-        timeout=_TYPED_WITHIN_S,
-        check=False,
-    )
+    done = _ssh([*prefix, argv[0], "-t", *argv[1:], command], board, _TYPED_WITHIN_S, stderr=None)
     return _told(board, words, done.stdout, done.returncode, "")
 
 
 def _told(board: BoardAddress, words: tuple[str, ...], output: bytes, code: int, complaint: str) -> Installed:
     """The installer's reply. Raises NotPermitted for what it refuses."""
     lines = [line.removeprefix(GREETING) for line in output.splitlines() if line.startswith(GREETING)]
-    reply: object = None
-    with contextlib.suppress(ValueError, IndexError):
-        reply = json.loads(lines[-1])
-    if not isinstance(reply, dict):
+    reply: _Reply | None = None
+    with contextlib.suppress(ValueError, IndexError, RecursionError):
+        reply = read_record(_Reply, json.loads(lines[-1]))
+    if reply is None:
         word, _, rest = (lines[-1].decode("utf-8", "replace") if lines else "").partition(" ")
         if word == "old":
             raise greeting_trouble(board, word, rest.strip())
@@ -134,13 +199,12 @@ def _told(board: BoardAddress, words: tuple[str, ...], output: bytes, code: int,
         raise trouble or BoardUnreachable(
             f"the installer on {board.text} did not answer (exit code {code}){': ' + complaint if complaint else ''}"
         )
-    refused = str(reply.get("refused", ""))
-    if refused:
+    if reply.refused:
         raise NotPermitted(
-            f"{board.text}: {refused}",
+            f"{board.text}: {reply.refused}",
             hint=_as_root(board, words),
         )
-    return Installed(said=tuple(str(one) for one in reply.get("said", ())))
+    return Installed(said=reply.said)
 
 
 def _as_root(board: BoardAddress, words: tuple[str, ...]) -> str:

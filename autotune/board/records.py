@@ -165,7 +165,7 @@ class Switched:
 
     effects: tuple[Effect, ...]
     foreign: tuple[str, ...]
-    step: str
+    step: Literal["", "write", "read-back", "nginx", "canary"]
     reason: str
     blame: Literal["", "configuration", "environment"]
     urls: tuple[UrlSeen, ...]

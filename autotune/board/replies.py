@@ -1,12 +1,15 @@
-"""The agent's replies as records. A reply that lacks a field is an agent of another version, or no agent at all."""
+"""The agent's replies as records. One that is not as the protocol says is an agent of another version, or no agent at all."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 from autotune.board.facts import BoardFacts
+from autotune.board.reading import WrongShapeError, read_record
 from autotune.board.records import (
     Begun,
     BoardStatus,
@@ -14,148 +17,183 @@ from autotune.board.records import (
     Counters,
     Effect,
     Ended,
-    LeftOver,
     LoadSeen,
     NginxFiles,
-    Program,
     Reading,
-    Run,
     Switched,
     UrlSeen,
 )
-from autotune.errors import BoardUnreachable
+from autotune.errors import BoardMisunderstood
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 Body = Mapping[str, Any]
 
+# What the board names and what is written into configurations afterwards.
+_PATH: Final = re.compile(r"(/[A-Za-z0-9_.@+-]{1,100}){1,20}")
+_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes (PEP 383)
+_WORDS_CAP: Final = 4000  # of an error: a compiler's last lines are some hundred
+_TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 
-def _understood(make: Callable[[Body], _T]) -> Callable[[Body], _T]:
-    def read(body: Body) -> _T:
+
+def _understood(make: Callable[_P, _T]) -> Callable[_P, _T]:
+    @wraps(make)
+    def read(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
-            return make(body)
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise BoardUnreachable(
-                f"the agent's reply can't be understood ({type(problem).__name__}: {problem})",
-                hint="controller and agent are of different versions",
+            return make(*args, **kwargs)
+        except WrongShapeError as problem:
+            raise BoardMisunderstood(
+                f"the agent's reply can't be understood: {problem}",
+                hint="controller and agent are of different versions, or something else speaks on their line",
             ) from problem
 
     return read
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorWords:
+    """What an agent says instead of an answer."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeepaliveReply:
+    clock_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ReadReply:
+    files: Mapping[str, Reading]
+    nginx_files: Mapping[str, Reading]
+    nginx_names: Mapping[str, str]
+    nginx_problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CheckReply:
+    effects: tuple[Effect, ...]
+    urls: tuple[UrlSeen, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BuildsReply:
+    builds: tuple[Built, ...]
+    problem: str
+
+
 @_understood
 def facts(body: Body) -> BoardFacts:
-    programs = {str(name): Program(**program) for name, program in body["programs"].items()}
-    return BoardFacts(
-        **{
-            **body,
-            "programs": programs,
-            "cpus": tuple(body["cpus"]),
-            "cores": tuple(tuple(core) for core in body["cores"]),
-            "capacity": {int(cpu): int(one) for cpu, one in body["capacity"].items()},
-        }
-    )
+    found = read_record(BoardFacts, body)
+    _require_paths(run_dir=found.run_dir, state_dir=found.state_dir)
+    return found
 
 
 @_understood
 def clock(body: Body) -> float:
     """Seconds since the epoch."""
-    seconds = body["clock_s"]
-    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
-        message = "clock_s is no number"
-        raise TypeError(message)
-    return float(seconds)
+    return read_record(_KeepaliveReply, body).clock_s
 
 
 @_understood
-def readings(body: Body) -> dict[str, Reading]:
-    return {str(path): Reading(**reading) for path, reading in body["files"].items()}
+def readings(body: Body) -> Mapping[str, Reading]:
+    return read_record(_ReadReply, body).files
 
 
 @_understood
 def nginx_files(body: Body) -> NginxFiles:
+    """The user's own files, whose bytes that are no UTF-8 stay what they are: they are to be written again."""
+    found = read_record(_ReadReply, body)
+    raw = body["nginx_files"]
     return NginxFiles(
-        files={path: Reading(**one) for path, one in body["nginx_files"].items()},
-        names=dict(body.get("nginx_names", {})),
-        problem=body["nginx_problem"],
+        files={
+            _writable(path): replace(one, text=None if one.text is None else _writable(raw[path]["text"]))
+            for path, one in zip(raw, found.nginx_files.values(), strict=True)
+        },
+        names={_writable(name): _writable(path) for name, path in body["nginx_names"].items()},
+        problem=found.nginx_problem,
     )
 
 
 @_understood
-def fetched(body: Body) -> tuple[UrlSeen, ...]:
-    return tuple(UrlSeen(**url) for url in body["urls"])
+def fetched(body: Body, asked: Sequence[str]) -> tuple[UrlSeen, ...]:
+    urls = read_record(_CheckReply, body).urls
+    _require_urls(urls, asked)
+    return urls
 
 
 @_understood
 def begun(body: Body) -> Begun:
-    return Begun(**{**body, "undone": tuple(body["undone"])})
+    found = read_record(Begun, body)
+    if not _TOKEN.fullmatch(found.token):
+        raise WrongShapeError("token: not one")
+    _require_paths(conf_path=found.conf_path, www_dir=found.www_dir, log_dir=found.log_dir)
+    return found
 
 
 @_understood
-def switched(body: Body) -> Switched:
-    return Switched(
-        **{
-            **body,
-            "effects": tuple(Effect(**effect) for effect in body["effects"]),
-            "foreign": tuple(body["foreign"]),
-            "urls": tuple(UrlSeen(**url) for url in body["urls"]),
-            "worker_pids": tuple(body["worker_pids"]),
-            "timings_ms": dict(body["timings_ms"]),
-        }
-    )
+def switched(body: Body, asked: Sequence[str]) -> Switched:
+    found = read_record(Switched, body)
+    if bool(found.step) != bool(found.blame):
+        raise WrongShapeError("blame: it goes with a step that failed")
+    if not found.step:
+        _require_urls(found.urls, asked)
+    return found
 
 
 @_understood
 def checked(body: Body) -> tuple[Effect, ...]:
-    return tuple(Effect(**effect) for effect in body["effects"])
+    return read_record(_CheckReply, body).effects
 
 
 @_understood
 def load_seen(body: Body) -> LoadSeen:
-    return LoadSeen(
-        **{
-            **body,
-            "warmup": Run(**body["warmup"]),
-            "measured": Run(**body["measured"]),
-            "counters": dict(body["counters"]),
-            "before": dict(body["before"]),
-            "after": dict(body["after"]),
-            "workers_before": tuple(body["workers_before"]),
-            "workers_after": tuple(body["workers_after"]),
-            "peaks": dict(body["peaks"]),
-            "busiest": tuple(body["busiest"]),
-            "kernel_log": None if body["kernel_log"] is None else tuple(body["kernel_log"]),
-        }
-    )
+    return read_record(LoadSeen, body)
 
 
 @_understood
 def counted(body: Body) -> Counters:
-    return Counters(counters=dict(body["counters"]), levels=dict(body["levels"]))
+    return read_record(Counters, body)
 
 
 @_understood
 def ended(body: Body) -> Ended:
-    return Ended(restored=tuple(body["restored"]), left=_left(body["left"]))
+    return read_record(Ended, body)
 
 
 @_understood
 def status(body: Body) -> BoardStatus:
-    return BoardStatus(
-        held_by=body["held_by"],
-        journal=body["journal"],
-        begun=dict(body["begun"]),
-        changed=_left(body["changed"]),
-    )
-
-
-_WORDS = ("cflags", "ldflags", "configure", "without")
+    return read_record(BoardStatus, body)
 
 
 @_understood
 def builds(body: Body) -> tuple[tuple[Built, ...], str]:
-    found = tuple(Built(**{**one, **{name: tuple(one[name]) for name in _WORDS}}) for one in body["builds"])
-    return found, str(body["problem"])
+    found = read_record(_BuildsReply, body)
+    return found.builds, found.problem
 
 
-def _left(items: list[dict[str, Any]]) -> tuple[LeftOver, ...]:
-    return tuple(LeftOver(**item) for item in items)
+@_understood
+def error_words(body: Body) -> ErrorWords:
+    found = read_record(ErrorWords, body)
+    return ErrorWords(kind=found.kind, message=_shortened(found.message), hint=_shortened(found.hint))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _WORDS_CAP else text[:_WORDS_CAP] + " ..."
+
+
+def _writable(text: str) -> str:
+    return _NO_BYTES.sub("\ufffd", text)
+
+
+def _require_paths(**paths: str) -> None:
+    for name, path in paths.items():
+        if not _PATH.fullmatch(path) or "/../" in path + "/":
+            raise WrongShapeError(f"{name}: not a plain absolute path")
+
+
+def _require_urls(seen: Sequence[UrlSeen], asked: Sequence[str]) -> None:
+    if [one.url for one in seen] != list(asked):
+        raise WrongShapeError("urls: others than were asked for")

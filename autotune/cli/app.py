@@ -10,7 +10,7 @@ import typer
 from autotune import __version__
 from autotune.cli import applying, board, boards, builds, files, night, results, service, studies
 from autotune.cli.edge import Door, output_lost, show_error
-from autotune.cli.output import colours, examples
+from autotune.cli.output import colours, examples, print_lines
 from autotune.cli.streams import let_go, open_missing
 from autotune.errors import StorageError
 
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it with the option's value
     if value:
-        print(f"autotune {__version__}")
+        print_lines(f"autotune {__version__}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from autotune.cli.output import JsonOption, examples, print_json, print_page, say
+from autotune.cli.output import JsonOption, examples, print_json, print_lines, print_page, say
 from autotune.cli.places import complete_study_file, study_file
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _report(study: Study, file: Path, *, json: bool) -> None:
 
     baseline = baseline_report(study, file, say=say)
     if not json:
-        print(f"The board is as it was; its baseline is in {file}.")
+        print_lines(f"The board is as it was; its baseline is in {file}.")
         return
     print_json(
         {
@@ -156,11 +156,9 @@ def restore(
         print_json({"board": board, "restored": list(ended.restored), "left": []})
         return
     if not ended.restored:
-        print("Nothing was left changed; the board is as it was.")
+        print_lines("Nothing was left changed; the board is as it was.")
         return
-    print("Put back:")
-    for one in ended.restored:
-        print(f"  {one}")
+    print_lines("Put back:", *(f"  {one}" for one in ended.restored))
 
 
 def _page(found: Examination, study: str) -> Page:

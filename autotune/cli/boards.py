@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from autotune.cli.output import JsonOption, examples, print_json, print_page
+from autotune.cli.output import JsonOption, examples, print_json, print_lines, print_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ def fingerprint(board: Address, *, json: JsonOption = False) -> None:
     if json:
         print_json({"board": board, "fingerprint": installing.fingerprint(facts)})
     else:
-        print(installing.fingerprint(facts))
+        print_lines(installing.fingerprint(facts))
 
 
 def _tell(title: str, said: Sequence[str], after: str, *, json: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from autotune import __version__
-from autotune.cli.output import colours, say
+from autotune.cli.output import say, say_in_red
 from autotune.cli.places import state_dir
 from autotune.errors import AutotuneError, DefinitionError, Interrupted, StorageError
 
@@ -61,25 +61,23 @@ def show_error(error: AutotuneError) -> None:
         if len(error.mistakes) > _MOST_MISTAKES:
             shown.append(f"  ... and {len(error.mistakes) - _MOST_MISTAKES} more")
         message = "\n".join([f"{len(error.mistakes)} mistakes:", *shown])
-    red, plain = ("\x1b[31m", "\x1b[0m") if colours(sys.stderr) else ("", "")
     if isinstance(error, Interrupted):
-        say(f"{_visible(message)}; the board is restored")
+        say(f"{message}; the board is restored")
     else:
-        say(f"{red}error: {_visible(message)}{plain}")
+        say_in_red(f"error: {message}")
     if error.hint:
-        say(f"  {_visible(error.hint)}")
+        say(f"  {error.hint}")
 
 
 def show_bug(error: Exception) -> None:
     """Says that this is our bug, with the traceback in a file (or here, when no file can be written)."""
     text = "".join(traceback.format_exception(error))
     head = f"autotune {__version__}, Python {sys.version.split()[0]}, {' '.join(sys.argv[1:])}\n\n"
-    red, plain = ("\x1b[31m", "\x1b[0m") if colours(sys.stderr) else ("", "")
-    say(f"{red}this is a bug in autotune: {_visible(f'{type(error).__name__}: {error}')}{plain}")
+    say_in_red(f"this is a bug in autotune: {type(error).__name__}: {error}")
     path = state_dir() / "bugs" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(head + text, encoding="utf-8")
+        path.write_text(head + text, encoding="utf-8", errors="backslashreplace")
     except OSError:
         say(text)
         return
@@ -87,9 +85,3 @@ def show_bug(error: Exception) -> None:
         f"  The traceback is in {path}; please report it. Nothing measured is lost: the same command goes on."
     )
     say("  If a night was running, `autotune restore` makes sure that the board is as it was.")
-
-
-def _visible(text: str) -> str:
-    from autotune.report.page import printable
-
-    return printable(text)

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from autotune.cli.night_options import HoursOption, UntilOption
-from autotune.cli.output import JsonOption, examples, print_json, print_page
+from autotune.cli.output import JsonOption, examples, print_json, print_lines, print_page
 from autotune.cli.places import StudyFile, complete_space_file, definition_path, study_file
 
 SpaceFile: TypeAlias = Annotated[
@@ -105,7 +105,7 @@ def check(file: SpaceFile, *, json: JsonOption = False) -> None:
             }
         )
     else:
-        print(
+        print_lines(
             f"{path}: ok, {len(found.parameters)} parameters, {len(found.rules)} rules,"
             f" {len(found.derived)} derived settings."
         )
@@ -119,7 +119,8 @@ def init(directory: Directory, *, json: JsonOption = False) -> None:
     if json:
         print_json({"directory": str(directory), "files": [str(path) for path in copies]})
         return
-    print(f"Copied {len(copies)} files, to change them there:")
-    for path in copies:
-        print(f"  {path}")
-    print(f"Next: autotune plan {directory / 'quickstart.toml'}")
+    print_lines(
+        f"Copied {len(copies)} files, to change them there:",
+        *(f"  {path}" for path in copies),
+        f"Next: autotune plan {directory / 'quickstart.toml'}",
+    )

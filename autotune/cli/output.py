@@ -1,4 +1,8 @@
-"""What reaches the user's screen: pages, one JSON document, chatter, and colours only on a terminal."""
+"""What reaches the user's screen: pages, one JSON document, chatter, and colours only on a terminal.
+
+All of it leaves through here, and nothing that steers a terminal does: a board's name, a kernel message or a log line may
+hold anything. Nothing else in this room prints (tests/hostile/test_terminal.py).
+"""
 
 from __future__ import annotations
 
@@ -43,8 +47,24 @@ def colours(stream: TextIO | None) -> bool:
 
 def say(text: str) -> None:
     """A line of chatter on stderr; nothing where its terminal or pipe is gone."""
+    _chatter(_visible(text))
+
+
+def say_in_red(text: str) -> None:
+    """The same in red, where that can be shown."""
+    red, plain = ("\x1b[31m", "\x1b[0m") if colours(sys.stderr) else ("", "")
+    _chatter(f"{red}{_visible(text)}{plain}")
+
+
+def _chatter(text: str) -> None:
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+def _visible(text: str) -> str:
+    from autotune.report.page import printable
+
+    return printable(text)
 
 
 def console() -> Console:
@@ -62,7 +82,15 @@ def print_json(document: Mapping[str, Json], *, board: str = "") -> None:
     if board:
         document = {"synthetic": is_synthetic(board), **document}
     indent = 2 if sys.stdout.isatty() else None
-    print(json.dumps(_finite(document), indent=indent, ensure_ascii=False, allow_nan=False))
+    print(_escaped(json.dumps(_finite(document), indent=indent, ensure_ascii=False, allow_nan=False)))
+
+
+def _escaped(text: str) -> str:
+    """The same JSON: what json.dumps leaves as it is, though it steers a terminal or is no text at all, by its number."""
+    return "".join(
+        char if char == "\n" or char.isprintable() else json.dumps(char, ensure_ascii=True)[1:-1]
+        for char in text
+    )
 
 
 def _finite(value: Json) -> Json:
@@ -76,9 +104,9 @@ def _finite(value: Json) -> Json:
     return value
 
 
-def print_lines(*lines: str, board: str) -> None:
+def print_lines(*lines: str, board: str = "") -> None:
     """Lines on stdout; when `board` is synthetic, they say so first."""
-    print("\n".join([LABEL, *lines] if is_synthetic(board) else lines))
+    print(_visible("\n".join([LABEL, *lines] if is_synthetic(board) else lines)))
 
 
 def print_page(page: Page, *, board: str = "") -> None:

@@ -118,7 +118,7 @@ def show(
         return
     print_page(trial_page(study, log, scores, trial), board=study.board)
     for place, text in (texts or {}).items():
-        print(f"\n--- {place}\n{text.rstrip()}")
+        print_lines(f"\n--- {place}\n{text.rstrip()}")
 
 
 def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: JsonOption = False) -> None:
@@ -149,7 +149,6 @@ def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: 
 
 
 def _raw_texts(store: Store, name: str, log: Sequence[Event], trial: int) -> dict[str, str]:
-    from autotune.report.page import printable
     from autotune.report.trial_page import trial_keys
 
-    return {key.text: printable(store.raw(name, key)) for key in trial_keys(log, trial)}
+    return {key.text: store.raw(name, key) for key in trial_keys(log, trial)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeVar
@@ -12,6 +11,8 @@ from autotune.experiment.events import ErrorCounts
 
 _T = TypeVar("_T")
 
+LARGEST = 2**63
+"""No count and no time comes near; beyond it, arithmetic and databases give up."""
 COUNTS = ("requests", "duration_us", "bytes")
 ERRORS = ("connect", "read", "write", "status", "timeout")
 LATENCIES = ("mean", "p50", "p90", "p95", "p99", "p999", "max")
@@ -109,14 +110,18 @@ def read_object(value: object, name: str, keys: tuple[str, ...]) -> dict[str, ob
 
 
 def read_count(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        message = f"{name} is not a count: {value!r}"
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < LARGEST:
+        message = f"{name} is not a count: {_shown(value)}"
         raise WrongShapeError(message)
     return value
 
 
 def read_number(value: object, name: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
-        message = f"{name} is not a number that can be: {value!r}"
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < LARGEST:
+        message = f"{name} is not a number that can be: {_shown(value)}"
         raise WrongShapeError(message)
     return float(value)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:60]

@@ -210,14 +210,14 @@ def _provenance(
     lines = [
         f"# Automatic configuration of study {comment(study.name)}",
         "",
-        *answer(study, comparison),
+        *map(_line, answer(study, comparison)),
         *pare_down_lines(pare_down(study, log, comparison.night, begun.stock)),
         "",
         *(f"**{line}**" for line in stamps(study, comparison)),
         f"- study {comment(study.name)}, fingerprint {study.fingerprint}",
         f"- night {begun.night} of {local_time_text(begun.at)}",
         f"- load: {load}",
-        *(f"- {comment(name)}: {comment(text)}" for name, text in begun.board.items()),
+        *(f"- {_line(name)}: {_line(text)}" for name, text in begun.board.items()),
         f"- written by autotune {__version__}; not installed by it",
         "",
         "## Measured (finals: fresh, interleaved samples)",
@@ -241,7 +241,12 @@ def _provenance(
         *_by_workload(study, comparison),
     ]
     if comparison.doubts:
-        lines += ["## Reasons for doubt", "", *(f"- {line}" for line in doubt_lines(comparison.doubts)), ""]
+        lines += [
+            "## Reasons for doubt",
+            "",
+            *(f"- {_line(line)}" for line in doubt_lines(comparison.doubts)),
+            "",
+        ]
     if not made:
         return "\n".join([*lines, "The automatic configuration is stock: there is nothing to install.", ""])
     lines += [
@@ -315,5 +320,10 @@ def _without_files(configuration: Configuration, stock: Mapping[str, Value]) -> 
     ]
 
 
+def _line(text: str) -> str:
+    """A line of Markdown that no text from a board can leave or fill with HTML."""
+    return comment(text).replace("<", "&lt;")
+
+
 def _cell(text: str) -> str:
-    return comment(text).replace("|", "\\|")
+    return _line(text).replace("|", "\\|")

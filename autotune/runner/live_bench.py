@@ -124,9 +124,9 @@ class LiveBench:
         switch_s = time.monotonic() - began
         if switched.step:
             return NotInForce(
-                stage=switched.step,  # type: ignore[arg-type]
+                stage=switched.step,
                 reason=switched.reason,
-                blame=switched.blame,  # type: ignore[arg-type]
+                blame=switched.blame or "environment",
                 switch_s=switch_s,
             )
         effective = effects_of(configuration, self._held.discovery, switched.effects)

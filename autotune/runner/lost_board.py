@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from autotune.errors import BoardUnreachable, NotPermitted
+from autotune.errors import BoardMisunderstood, BoardUnreachable, NotPermitted
 from autotune.runner.night_board import Hold, NightBoard
 from autotune.runner.session import GUARDIAN_PATIENCE_S
 
@@ -17,9 +17,9 @@ FAR_PATIENCE_S: Final = 3600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 
 
-def is_worth_another_try(board: NightBoard, lost: int) -> bool:
-    """Whether a board lost so often in a row may be had again."""
-    return lost <= RECONNECTS or board.is_far
+def is_worth_another_try(board: NightBoard, lost: int, problem: BoardUnreachable) -> bool:
+    """Whether a board lost so often in a row may be had again. One that answers nonsense is not better tomorrow."""
+    return lost <= RECONNECTS or (board.is_far and not isinstance(problem, BoardMisunderstood))
 
 
 def take(

@@ -224,7 +224,7 @@ class NightShift:
                     raise
                 gone = True
                 lost = 1 if len(self._log) > measured + 1 else lost + 1
-                if not is_worth_another_try(self._board, lost):
+                if not is_worth_another_try(self._board, lost, problem):
                     raise
                 self._say("warning", f"the line to the board is gone ({problem.message}); trying again")
                 if (begun := open_night(self._log)) is not None:

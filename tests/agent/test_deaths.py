@@ -357,7 +357,7 @@ def test_what_cannot_be_put_back_is_told_with_the_command(board_namespace: Board
     ended = night.line.end()
     [left] = ended.left
     assert (left.path, left.original, left.now) == (SOMAXCONN, "-5", "2222")
-    assert left.command == f"echo '-5' > {SOMAXCONN}"
+    assert left.command == f"echo -5 > {SOMAXCONN}"
     # The journal stays open: a begin refuses, until it is put right.
     assert board_namespace.connect().status().journal == "open"
     with pytest.raises(Exception, match="left this changed"):

@@ -326,7 +326,8 @@ def test_a_line_closes_twice_without_a_word(board_namespace: BoardNamespace) -> 
 
 def test_a_stranger_at_the_agents_input_gets_an_error_and_no_harm(board_namespace: BoardNamespace) -> None:
     line = board_namespace.connect()
-    line._send(b'garbage\n{"id":90001}\n[]\n\n{"id":90002,"verb":"switch","body":{"writes":"x"}}\n')
+    line._send(b'garbage\n{"id":2}\n[]\n\n{"id":3,"verb":"switch","body":{"writes":"x"}}\n')
+    line._number = 3
     assert line.status().journal == "none"
 
 

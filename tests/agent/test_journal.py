@@ -143,4 +143,4 @@ def test_a_journal_behind_a_symbolic_link_is_not_followed(tmp_path: Path) -> Non
     Path(here.journal).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Fault) as refusal:
         read_journal(here)
-    assert refusal.value.kind == "journal"
+    assert refusal.value.kind == "refused"

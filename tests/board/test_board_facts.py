@@ -125,7 +125,7 @@ def test_a_reply_that_lacks_a_field_is_no_agent_of_ours() -> None:
     with pytest.raises(BoardUnreachable, match="can't be understood"):
         replies.begun({"token": "x"})
     with pytest.raises(BoardUnreachable, match="can't be understood"):
-        replies.switched({"effects": [{"path": "x"}]})
+        replies.switched({"effects": [{"path": "x"}]}, [])
 
 
 def test_the_agent_is_packed_the_same_every_time_and_small() -> None:
