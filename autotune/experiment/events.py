@@ -345,13 +345,17 @@ class Distilled(Record):
 
 
 class Gap(Record):
-    """Time in which nothing was measured: the controller died, the board was away. A reference follows."""
+    """Time in which nothing was measured: the controller died, the board was away. A reference follows.
+
+    `boot`: the board's boot id, where it has started anew since the one before; "" where it hasn't.
+    """
 
     kind: Literal["gap"] = "gap"
     night: int
     at: str
     seconds: float
     reason: str
+    boot: str = ""
 
 
 class NightEnded(Record):

@@ -58,6 +58,10 @@ class LiveHold:
     def undone(self) -> tuple[str, ...]:
         return self._held.begun.undone
 
+    @property
+    def boot(self) -> str:
+        return self._held.connection.facts.boot_id
+
     def begin(self, beginning: Beginning) -> NightBegun:
         held = self._held
         doubts = require(needs(held.connection, held.study, held.interface))

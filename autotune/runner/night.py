@@ -46,6 +46,7 @@ from autotune.runner.nights import (
     NightResult,
     Purpose,
     Wishes,
+    has_rebooted,
     is_complete,
     last,
     night_count,
@@ -177,12 +178,12 @@ class NightShift:
                 Gap(night=begun.night, at=self._clock.at, seconds=max(0.0, away_s), reason="resumed")
             )
         if away_s > GAP_S:
-            self._void_torn_block(away_s)
+            self._void_torn_block(f"{away_s / 60:.0f} minutes later")
         self._cap_candidates(begun.night)
 
-    def _void_torn_block(self, away_s: float) -> None:
+    def _void_torn_block(self, when: str) -> None:
         """What was measured of an unfinished pair or round no longer stands beside what is still to come of it."""
-        reason = f"the rest of its round was to be measured {away_s / 60:.0f} minutes later"
+        reason = f"the rest of its round was to be measured {when}"
         for key in torn_block(self._study, self._log):
             self._append(Void(key=key, at=self._clock.at, reason=reason))
 
@@ -254,17 +255,22 @@ class NightShift:
         )
         for left in hold.undone:
             self._say("warning", f"put back what a dead tuner had left: {left}")
-        if lost and begun is not None:
-            self._note_absence(begun)
+        if begun is not None:
+            self._note_absence(begun, hold.boot, lost)
         return hold
 
-    def _note_absence(self, begun: NightBegun) -> None:
-        """A board that was away for long is another one: what was torn is measured anew, as after a resume."""
-        away_s = self._clock.now_s - seconds_of(self._log[-1].at)
-        if away_s > GAP_S:
-            reason = "the board was out of reach"
-            self._append(Gap(night=begun.night, at=self._clock.at, seconds=away_s, reason=reason))
-            self._void_torn_block(away_s)
+    def _note_absence(self, begun: NightBegun, boot: str, lost: int) -> None:
+        """A board that has rebooted or was away for long is another one: what was torn is measured anew, as after a resume."""
+        away_s = max(0.0, self._clock.now_s - seconds_of(self._log[-1].at))
+        if has_rebooted(self._log, boot):
+            reason, when = "the board has rebooted", "after a reboot of the board"
+            self._say("warning", f"{reason}: its kernel values are those it boots with")
+        elif lost and away_s > GAP_S:
+            boot, reason, when = "", "the board was out of reach", f"{away_s / 60:.0f} minutes later"
+        else:
+            return
+        self._append(Gap(night=begun.night, at=self._clock.at, seconds=away_s, reason=reason, boot=boot))
+        self._void_torn_block(when)
 
     def _wait(self, seconds: float) -> None:
         """Passes the time without a board, open to whoever asks the night to stop."""

@@ -35,6 +35,11 @@ class Hold(Bench, Protocol):
         """What a dead tuner had left changed, and what was put back when the board was taken."""
         ...
 
+    @property
+    def boot(self) -> str:
+        """What tells the board's boots apart; "" for a board that has none. A night keeps it as `board["boot"]`."""
+        ...
+
     def begin(self, beginning: Beginning) -> NightBegun:
         """All of the board that the night's decisions need; the bench is ready then.
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import (
     Event,
+    Gap,
     NightBegun,
     NightEnded,
     Plan,
@@ -90,6 +91,17 @@ def torn_block(study: Study, log: Sequence[Event]) -> tuple[SampleKey, ...]:
         and event.key not in voided
         and (event.key.night, event.key.stage, event.key.block) == block
     )
+
+
+def has_rebooted(log: Sequence[Event], boot: str) -> bool:
+    """Whether the board's boot is another one than that which the night was last measured on, as far as both are known."""
+    boots = (
+        event.boot if isinstance(event, Gap) else event.board.get("boot", "")
+        for event in reversed(log)
+        if isinstance(event, NightBegun) or (isinstance(event, Gap) and event.boot)
+    )
+    known = next(boots, "")
+    return bool(boot and known) and boot != known
 
 
 def seconds_of(at: str) -> float:

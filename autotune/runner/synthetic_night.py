@@ -54,6 +54,10 @@ class SyntheticHold:
     def undone(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def boot(self) -> str:
+        return ""
+
     def begin(self, beginning: Beginning) -> NightBegun:
         begun = night_begun(self._study, offer_of(self._board, self._study), beginning, self._clock.at)
         self._bench = self._ready(begun)

@@ -23,7 +23,7 @@ import board_tree
 SUITE: Final = "bookworm"
 PACKAGES: Final = (
     "systemd-sysv", "udev", "dbus", "openssh-server", "nginx-light", "wrk", "luajit", "python3-minimal", "python3",
-    "sudo", "iproute2", "kmod", "procps", "ethtool", "ca-certificates",
+    "sudo", "iproute2", "kmod", "procps", "ethtool", "irqbalance", "ca-certificates",
 )  # fmt: skip
 MACHINE: Final = "virt-7.2,gic-version=3"
 MEMORY_MIB: Final = 1024

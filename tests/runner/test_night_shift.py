@@ -79,6 +79,8 @@ class Board:
     waits: list[float] = field(default_factory=list)
     """Seconds that the board is still too warm for, by question."""
     is_far: bool = False
+    boots: tuple[str, ...] = ("",)
+    """The board's boot by taking; the last one for all that follow."""
 
     # The board
 
@@ -93,9 +95,14 @@ class Board:
 
     # The hold
 
+    @property
+    def boot(self) -> str:
+        return self.boots[min(self.taken, len(self.boots)) - 1]
+
     def begin(self, beginning: Beginning) -> NightBegun:
         began = next(one for one in EXAMPLE if isinstance(one, NightBegun))
-        return began.model_copy(update={"night": beginning.night, "purpose": beginning.purpose})
+        known = {"night": beginning.night, "purpose": beginning.purpose, "board": {"boot": self.boot}}
+        return began.model_copy(update=known)
 
     def go_on(self, _begun: NightBegun) -> None:
         return
@@ -265,6 +272,31 @@ def test_a_round_torn_by_a_long_absence_of_the_board_is_measured_anew(
     assert hold(Board(before=before, unreachable=[2], is_far=True)).outcome == "complete"
     log = store.log(STUDY.name)
     assert [one.key.text for one in log if isinstance(one, Void)] == ["1/finals/2/0/0"]
+    assert any(isinstance(one, Sample) and one.key.text == "1/finals/2/0/1" for one in log)
+
+
+@pytest.mark.parametrize("controller_died", [False, True])
+def test_a_round_torn_by_a_reboot_of_the_board_is_measured_anew_however_soon_it_is_back(
+    hold: Hold, store: Store, *, controller_died: bool
+) -> None:
+    cut: list[str] = []
+
+    def before(order: Measure) -> None:
+        if order.key.text == "1/finals/2/1/0" and not cut:
+            cut.append(order.key.text)
+            raise KeyboardInterrupt if controller_died else BoardUnreachable("the line is gone")
+
+    board = Board(before=before, boots=("first", "second"), is_far=True)
+    if controller_died:
+        with pytest.raises(KeyboardInterrupt):
+            hold(board)
+        board.clock = _later(store, 30)
+    assert hold(board).outcome == "complete"
+    log = store.log(STUDY.name)
+    assert [(one.key.text, one.reason) for one in log if isinstance(one, Void)] == [
+        ("1/finals/2/0/0", "the rest of its round was to be measured after a reboot of the board")
+    ]
+    assert [one.boot for one in log if isinstance(one, Gap) and one.boot] == ["second"]
     assert any(isinstance(one, Sample) and one.key.text == "1/finals/2/0/1" for one in log)
 
 
