@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence
 
-from autotune.agent.faults import Leave
+from autotune.agent.faults import Fault, Leave
 from autotune.agent.protocol import MAX_LINE, VERBS, ErrorBody
 
 _CHUNK = 1 << 16
@@ -70,13 +70,17 @@ class Line:
         self._watched.pop(handle, None)
 
     def reply(self, number: int, body: Any) -> None:
-        self._send({"id": number, "ok": True, "body": body})
+        data = _encoded({"id": number, "ok": True, "body": body})
+        if len(data) > MAX_LINE:
+            what = f"the answer has {len(data)} bytes, and a line of it may have {MAX_LINE}"
+            self.fail(number, Fault("failed", what, "ask for less at once").body)
+        else:
+            self._send(data)
 
     def fail(self, number: int, error: ErrorBody) -> None:
-        self._send({"id": number, "ok": False, "error": error})
+        self._send(_encoded({"id": number, "ok": False, "error": error}))
 
-    def _send(self, message: Dict[str, Any]) -> None:
-        data = json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+    def _send(self, data: bytes) -> None:
         try:
             while data:
                 data = data[os.write(self._outgoing, data) :]
@@ -136,6 +140,10 @@ class Line:
 
     def _signalled(self, number: int) -> None:
         self._over = self._over or Leave(f"signal {number}", 128 + number)
+
+
+def _encoded(message: Dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def parse_request(line: bytes) -> Request:

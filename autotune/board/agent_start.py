@@ -9,10 +9,12 @@ login prints before the greeting is passed over.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import io
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -33,6 +35,9 @@ INSTALLED: Final = INSTALL_DIR + "/agent"
 """Where `autotune board install` puts an agent: root's own, the one program that its sudo rule names."""
 SSH_CONFIG: Final = "AUTOTUNE_SSH_CONFIG"
 """Environment variable that names another ssh configuration than the user's (as `ssh -F` does)."""
+CONNECTS_WITHIN_S: Final = 20
+"""How long ssh waits for sshd's greeting; an sshd that accepts and says nothing is given up then."""
+_COMPLAINTS_CAP: Final = 1 << 24
 _ROOT_PYTHON: Final = "/usr/bin/python3"
 
 # Any Python must be able to read this far, to be told that it is too old. Its arguments: a word to be found by, the zip's
@@ -183,9 +188,17 @@ def start_agent(
     finally:
         os.close(agent_in)
         os.close(agent_out)
+    if isinstance(board, SshBoard):
+        _cap_complaints(process)
     os.set_blocking(to_agent, False)
     os.set_blocking(from_agent, False)
     return AgentProcess(process=process, to_agent=to_agent, from_agent=from_agent)
+
+
+def _cap_complaints(ssh: subprocess.Popen[bytes]) -> None:
+    """The far end's standard error lands in a file of ours; an ssh that would fill the disk with it dies of SIGXFSZ."""
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(ssh.pid, resource.RLIMIT_FSIZE, (_COMPLAINTS_CAP, _COMPLAINTS_CAP))
 
 
 def _argv(board: BoardAddress, installer: tuple[str, ...]) -> list[str]:
@@ -218,7 +231,7 @@ def ssh_argv(board: SshBoard) -> list[str]:
     options = (
         "BatchMode=yes",
         "ClearAllForwardings=yes",
-        "ConnectTimeout=20",
+        f"ConnectTimeout={CONNECTS_WITHIN_S}",
         "ControlMaster=no",
         "ControlPath=none",  # a shared connection's end would be this one's, and a canary over it proves nothing
         "ForwardAgent=no",

@@ -239,7 +239,7 @@ class Connection:
 
     def answers_afresh(self) -> bool:
         """Whether a new connection to the board still comes about: an old one may outlive a broken network setting."""
-        return answers_afresh(self.board, self._prefix)
+        return answers_afresh(self.board, self._prefix, waiting=self._renew)
 
     def fall_silent(self) -> None:
         """Does as a crash would: this machine's agent is killed, the line to another one stands still without an end.
@@ -323,17 +323,19 @@ class Connection:
                         hint="the board restores itself when the lease is over; see it: "
                         + restore_command(self.board.text),
                     )
+                self._renew()
                 wait_s = until - now
                 if self._lease_s:
-                    renew_s = self._said_at + self._lease_s / 4 - now
-                    if renew_s <= 0:
-                        self._say("keepalive", {})
-                        continue
-                    wait_s = min(wait_s, renew_s)
+                    wait_s = min(wait_s, self._said_at + self._lease_s / 4 - now)
                 if selector.select(wait_s):
                     for reply in self._take():
                         if reply.get("id") == number:
                             return _body(reply, self.board)
+
+    def _renew(self) -> None:
+        """Keeps the lease alive, if it is time to; nobody waits for the reply."""
+        if self._lease_s and time.monotonic() >= self._said_at + self._lease_s / 4:
+            self._say("keepalive", {})
 
     def _say(self, verb: str, body: Mapping[str, Any]) -> int:
         self._number += 1

@@ -3,34 +3,72 @@
 from __future__ import annotations
 
 import secrets
+import selectors
 import shlex
 import subprocess
+import time
+from collections.abc import Callable
 from typing import Final
 
 from autotune.board.address import BoardAddress, SshBoard
 from autotune.board.agent_start import ssh_argv
 from autotune.errors import BoardUnreachable, NotPermitted
 
-_AFRESH_WITHIN_S: Final = 30.0
+_AFRESH_WITHIN_S: Final = 45.0
+_AFRESH_PAUSE_S: Final = 0.5
+_SAID_CAP: Final = 1 << 18
 _SSH_FAILED, _NOT_FOUND, _NOT_RUNNABLE = 255, 127, 126
 
 
-def answers_afresh(board: BoardAddress, prefix: tuple[str, ...] = ()) -> bool:
-    """Whether a new ssh connection can be made now and a word comes back over it; this machine always answers."""
+def answers_afresh(
+    board: BoardAddress, prefix: tuple[str, ...] = (), *, waiting: Callable[[], None] = lambda: None
+) -> bool:
+    """Whether a new ssh connection can be made now and a word comes back over it; this machine always answers.
+
+    A busy sshd turns some away and lets others wait, so it is asked again until `_AFRESH_WITHIN_S` are over; `waiting` is
+    called again and again meanwhile.
+    """
     if not isinstance(board, SshBoard):
         return True
     word = "autotune" + secrets.token_hex(8)
+    until = time.monotonic() + _AFRESH_WITHIN_S
+    while not _says(word, [*prefix, *ssh_argv(board), f"echo {word}"], until, waiting):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_AFRESH_PAUSE_S)
+        waiting()
+    return True
+
+
+def _says(word: str, argv: list[str], until: float, waiting: Callable[[], None]) -> bool:
+    """Whether the command says this word in time, among its first so many bytes."""
+    said = b""
     try:
-        done = subprocess.run(
-            [*prefix, *ssh_argv(board), f"echo {word}"],
+        ssh = subprocess.Popen(
+            argv,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_AFRESH_WITHIN_S,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return False
-    return word.encode("ascii") in done.stdout
+    with ssh, selectors.DefaultSelector() as selector:
+        if ssh.stdout is None:
+            return False
+        selector.register(ssh.stdout, selectors.EVENT_READ)
+        try:
+            while word.encode("ascii") not in said and len(said) < _SAID_CAP and time.monotonic() < until:
+                if selector.select(_AFRESH_PAUSE_S):
+                    piece = ssh.stdout.read(1 << 12)
+                    if not piece:
+                        break
+                    said += piece
+                waiting()
+        finally:
+            ssh.kill()
+    return word.encode("ascii") in said
 
 
 def by_hand(board: BoardAddress, command: str) -> str:

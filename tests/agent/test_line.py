@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
 
+from autotune.agent import line as line_module
 from autotune.agent.faults import Fault
-from autotune.agent.line import parse_request
+from autotune.agent.line import Line, parse_request
 from autotune.agent.orders import load, night, switch
+from autotune.agent.protocol import MAX_LINE
 
 
 @pytest.mark.parametrize(
@@ -92,3 +97,18 @@ def test_a_path_is_written_once_in_a_switch() -> None:
     write = {"path": "/proc/sys/net/core/somaxconn", "text": "1"}
     with pytest.raises(Fault, match="twice"):
         switch({"writes": [write, write], "server": None})
+
+
+def test_an_answer_too_long_for_a_line_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller would give up the whole line, and the board with it."""
+    incoming, outgoing = os.pipe(), os.pipe()
+    monkeypatch.setattr(line_module, "_catch_signals", lambda _told: incoming[0])  # pytest's are its own
+    line = Line(incoming[0], outgoing[1])
+    try:
+        line.reply(7, {"text": "x" * MAX_LINE})
+        reply = json.loads(os.read(outgoing[0], 1 << 16))
+    finally:
+        for handle in (*incoming, *outgoing):
+            os.close(handle)
+    assert (reply["id"], reply["ok"], reply["error"]["kind"]) == (7, False, "failed")
+    assert str(MAX_LINE) in reply["error"]["message"]

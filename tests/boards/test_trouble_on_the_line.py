@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from lab import ADDRESS, Lab
 
 from autotune.agent.installing import rule_for
-from autotune.board import installing
+from autotune.board import agent_start, installing, reaching
+from autotune.board import connection as connection_module
 from autotune.board.address import read_address
 from autotune.board.agent_start import INSTALL_DIR, INSTALLED
 from autotune.board.connection import connect
@@ -211,3 +215,111 @@ def test_a_clock_that_is_right_is_no_doubt(board: Lab) -> None:
         (need,) = clock(connection)
     assert need.ok
     assert require([need]) == ()
+
+
+# -- an sshd that is slow, or says nothing ------------------------------------------------------------------------------------
+
+# Stands before the board's sshd on another port. What it does with a connection is a word in a file: "wait 3" (seconds, then
+# on to sshd), "refuse 2" (so many are turned away at once, as a busy sshd does), "mute" (accepted, and never answered).
+DOORMAN = """
+import socket, sys, threading, time
+def pipe(one, other):
+    try:
+        while data := one.recv(65536):
+            other.sendall(data)
+    except OSError:
+        pass
+    other.close()
+def serve(caller):
+    global refused
+    word, _, number = open(sys.argv[1]).read().partition(" ")
+    if word == "mute":
+        time.sleep(1000)
+    if word == "refuse" and refused < int(number):
+        refused += 1
+        return caller.close()
+    time.sleep(float(number) if word == "wait" else 0)
+    sshd = socket.create_connection(("10.211.0.1", 22))
+    threading.Thread(target=pipe, args=(caller, sshd), daemon=True).start()
+    pipe(sshd, caller)
+refused = 0
+door = socket.create_server(("10.211.0.1", 2222))
+print("open", flush=True)
+while True:
+    threading.Thread(target=serve, args=(door.accept()[0],), daemon=True).start()
+"""
+BEHIND = f"{ADDRESS}:2222"
+
+
+@dataclass(frozen=True)
+class Doorman:
+    orders: Path
+
+    def does(self, what: str) -> None:
+        self.orders.write_text(what)
+
+
+@pytest.fixture
+def doorman(board: Lab, tmp_path: Path) -> Iterator[Doorman]:
+    orders = tmp_path / "orders"
+    orders.write_text("wait 0")
+    with subprocess.Popen(
+        [*board.on_board, sys.executable, "-c", DOORMAN, str(orders)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        yield Doorman(orders)
+        process.kill()
+
+
+def test_an_sshd_that_never_answers_is_given_up_in_the_stated_time(
+    board: Lab, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_start, "CONNECTS_WITHIN_S", 2)
+    doorman.does("mute")
+    began = time.monotonic()
+    with pytest.raises(BoardUnreachable, match="timed out") as refused:
+        connect(BEHIND, prefix=board.on_client)
+    assert 1.5 < time.monotonic() - began < 10
+    assert "ssh -p 2222 root@board" in refused.value.hint
+
+
+def test_a_login_that_hangs_is_given_up_with_the_command_that_shows_it(
+    board: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_GREETS_WITHIN_S", 2.0)
+    monkeypatch.setattr(connection_module, "_LEAVES_WITHIN_S", 0.5)
+    profile = "/run/home/plain/.bashrc"
+    on_board(board, f"echo 'exec sleep 1000' > {profile}")
+    try:
+        with pytest.raises(BoardUnreachable, match="no agent has answered") as refused:
+            connect(PLAIN, prefix=board.on_client)
+    finally:
+        on_board(board, f"rm {profile}")
+    assert "ssh plain@board true" in refused.value.hint
+
+
+def test_a_slow_sshd_costs_time_and_neither_the_board_nor_its_lease(board: Lab, doorman: Doorman) -> None:
+    """The new connection that a night tries after each switch takes longer than the lease is."""
+    with connect(BEHIND, prefix=board.on_client) as connection:
+        connection.begin(study="lab", night=1, holder="test", lease_s=5.0)
+        doorman.does("wait 6")
+        assert connection.answers_afresh()
+        assert connection.end().left == ()
+
+
+def test_a_busy_sshd_that_turns_some_away_is_asked_again(board: Lab, doorman: Doorman) -> None:
+    with connect(BEHIND, prefix=board.on_client) as connection:
+        doorman.does("refuse 2")
+        assert connection.answers_afresh()
+
+
+def test_a_board_that_lets_nobody_new_in_is_told_from_one_that_does(
+    board: Lab, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(BEHIND, prefix=board.on_client) as connection:
+        assert connection.answers_afresh()
+        monkeypatch.setattr(reaching, "_AFRESH_WITHIN_S", 1.0)
+        doorman.does("refuse 100")
+        assert not connection.answers_afresh()
+        connection.keepalive()
