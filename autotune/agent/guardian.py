@@ -16,6 +16,7 @@ from typing import NoReturn, Set
 
 from autotune.agent import processes
 from autotune.agent.faults import Fault
+from autotune.agent.own_scope import move_to_own_scope
 from autotune.agent.places import Places
 from autotune.agent.restore import restore_from_journal
 
@@ -95,6 +96,7 @@ def _detach(
         if os.fork() == 0:
             _only(keep)
             _introduce()
+            move_to_own_scope()  # where it can't be had, the next begin or a restore by hand puts right what is left
             os.write(alive, _READY)
             _guard(places, agent, pipe, lease_s)
         code = 0

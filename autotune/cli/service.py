@@ -145,7 +145,7 @@ def install(
         begins=f"{hours.begins:%H:%M}",
         ends=f"{hours.ends:%H:%M}",
         new_night=new_night,
-        directory=Path.cwd(),
+        directory=_working_directory(),
         environment=_environment(storage, summary_command),
         environment_file=places.environment / f"{question.name}.env",
         of_user=places.of_user,
@@ -192,6 +192,13 @@ def remove(name: ServedName, *, json: JsonOption = False) -> None:
         print_json({"study": name, "removed": [str(file) for file in ours]})
         return
     print_lines("Removed:", *(f"  {file}" for file in ours), board="")
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the directory you are in is gone", hint="cd somewhere else first") from None
 
 
 def _require_systemd() -> None:
