@@ -12,8 +12,9 @@ AutotuneError                1  our bug, when raised bare
 ├── BoardLeftChanged         6  something could not be put back
 ├── LoadGeneratorFailed      7  wrk is missing or won't run
 ├── StorageError             8  the database
-│   └── StorageAway          8  it does not answer now: locked, or its server is away
-└── Interrupted    129/130/143  stopped by a signal; the board is restored
+│   ├── StorageAway          8  it does not take anything now: locked, full, or its server is away
+│   └── StorageLost          8  its file is gone, and what it held could not be saved
+└── Interrupted    129/130/143  stopped by a signal
 """
 
 from __future__ import annotations
@@ -106,13 +107,22 @@ class StorageAway(StorageError):
     pass
 
 
+class StorageLost(StorageError):
+    pass
+
+
 class StorageOlder(StorageError):
     """The database is of an older program: whoever may write brings it up to date by opening it."""
 
 
 class Interrupted(AutotuneError):
-    """A signal ended the night; the board is restored. `exit_code` is 128 + the signal's number."""
+    """A signal ended the night; the board is restored, unless `away` says what became of one that is out of reach.
 
-    def __init__(self, message: str, *, signal_number: int, hint: str = "") -> None:
+    `exit_code` is 128 + the signal's number.
+    """
+
+    def __init__(self, message: str, *, signal_number: int, hint: str = "", away: str = "") -> None:
         super().__init__(message, hint=hint)
+        self.signal_number = signal_number
+        self.away = away
         self.exit_code = 128 + signal_number  # type: ignore[misc]

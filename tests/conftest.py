@@ -161,6 +161,12 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests leave in the state directory is theirs alone."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
 def board_namespace() -> Iterator[BoardNamespace]:
     """A machine of this test's own; skipped, with the reason, where namespaces are not to be had."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from autotune.cli.output import JsonOption, examples, print_json, print_page
-from autotune.cli.places import StorageOption, StudyName, open_store
+from autotune.cli.places import StorageOption, StudyName, open_study
 
 if TYPE_CHECKING:
     from autotune.experiment.study import Study
@@ -41,7 +41,7 @@ def apply(name: StudyName, which: Which, *, storage: StorageOption = "", json: J
     from autotune.runner.applying import apply as put_in_place
     from autotune.runner.applying import choose
 
-    with open_store(storage) as store:
+    with open_study(storage, name) as store:
         study = store.study(name)
         chosen = choose(study, store.log(name), which)
     kept = put_in_place(study, chosen)

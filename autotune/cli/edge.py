@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 
 from autotune import __version__
 from autotune.cli.output import say, say_in_red
-from autotune.cli.places import state_dir
 from autotune.errors import AutotuneError, DefinitionError, Interrupted, StorageError
+from autotune.storage.places import state_dir
 
 _MOST_MISTAKES = 40
 
@@ -62,7 +62,7 @@ def show_error(error: AutotuneError) -> None:
             shown.append(f"  ... and {len(error.mistakes) - _MOST_MISTAKES} more")
         message = "\n".join([f"{len(error.mistakes)} mistakes:", *shown])
     if isinstance(error, Interrupted):
-        say(f"{message}; the board is restored")
+        say(f"{message}; {error.away or 'the board is restored'}")
     else:
         say_in_red(f"error: {message}")
     if error.hint:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotune.cli.output import say
-from autotune.cli.places import state_dir
 from autotune.errors import (
     AutotuneError,
     BoardLeftChanged,
@@ -23,6 +22,7 @@ from autotune.errors import (
     UsageError,
 )
 from autotune.experiment.synthetic_boards import LABEL
+from autotune.storage.places import state_dir
 
 if TYPE_CHECKING:
     from autotune.experiment.events import Event
@@ -64,7 +64,7 @@ class Morning:
             night=self._night(log),
             outcome=result.outcome,
             reason=result.reason,
-            board="restored" if result.is_proven else "not proven",
+            board="restored",
             restored=len(result.restored),
         )
         return self._tell(log, ending, exit_code)
@@ -161,7 +161,8 @@ def _board_after(problem: Exception) -> BoardState:
     """What an error says of the board: whatever else ends a sitting comes after the board was put back, and proven."""
     if isinstance(problem, BoardLeftChanged):
         return "left changed"
-    return "not proven" if isinstance(problem, BoardUnreachable) else "restored"
+    away = isinstance(problem, BoardUnreachable) or (isinstance(problem, Interrupted) and problem.away)
+    return "not proven" if away else "restored"
 
 
 def _kept(file: Path) -> str:

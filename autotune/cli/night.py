@@ -293,16 +293,17 @@ def _tell(store: Store, study: Study, result: NightResult, morning: Morning, *, 
         print_json(document, board=study.board)
     else:
         print_page(page, board=study.board)
-    back = "The board is restored" if result.is_proven else "The board is out of reach, and restores itself"
     if unheld:
         raise BoardUnfit(
             f"the night ended early ({result.outcome}): {result.reason}",
-            hint=f"{back} and everything measured is kept: autotune show {name}, autotune doctor.",
+            hint=f"The board is restored and everything measured is kept: autotune show {name}, autotune doctor.",
         )
     if result.outcome == "already complete":
         say(f"{name} was already complete; nothing was measured. Another: the same command with --new-night")
     if result.outcome == "stopped":
-        say(f"stopped: {result.reason or 'as asked'}. {back}. Go on with: autotune resume {name}")
+        say(
+            f"stopped: {result.reason or 'as asked'}. The board is restored. Go on with: autotune resume {name}"
+        )
 
 
 def stop(

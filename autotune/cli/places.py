@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from autotune.errors import AutotuneError, StorageOlder, UsageError
+from autotune.cli.output import say
+from autotune.errors import AutotuneError, StorageError, StorageOlder, UsageError
+from autotune.storage.places import spool_path, state_dir
 
 if TYPE_CHECKING:
     from autotune.definitions.shipped import ShippedKind
@@ -25,13 +27,6 @@ StorageOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-
-
-def state_dir() -> Path:
-    """`$XDG_STATE_HOME/autotune`, by default `~/.local/state/autotune`."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
-    return root / "autotune"
 
 
 def storage_url(storage: str) -> str:
@@ -51,6 +46,24 @@ def open_store(storage: str, *, read_only: bool = True) -> Store:
     except StorageOlder:
         Store.open(url, create=False).close()
         return Store.open(url, create=False, read_only=read_only)
+
+
+def open_study(storage: str, name: str) -> Store:
+    """The database for reading, once it has what a night of this study had to keep in its spool."""
+    from autotune.storage.spool import Spool
+
+    store = open_store(storage)
+    spool = spool_path(name, store.shown)
+    if not spool.exists():
+        return store
+    try:
+        with open_store(storage, read_only=False) as writable, Spool(writable, name) as kept:
+            if kept.is_free():  # a night that runs sees to its own
+                for text in kept.told(kept.store_in(writable)):
+                    say(text)
+    except StorageError as problem:
+        say(f"{spool} may hold what was measured and can't be stored now: {problem.message}")
+    return store
 
 
 def log_path(store: Store, study: str) -> Path:

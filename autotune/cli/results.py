@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from autotune.cli.output import Json, JsonOption, examples, print_json, print_lines, print_page
-from autotune.cli.places import StorageOption, StudyName, open_store
+from autotune.cli.places import StorageOption, StudyName, open_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def compare(
     from autotune.report.changes import last_night
     from autotune.report.comparison_page import comparison_json, comparison_page
 
-    with open_store(storage) as store:
+    with open_study(storage, name) as store:
         study, log, record = store.study(name), store.log(name), store.aa_record()
     if last_night(log, night) is None:
         raise UsageError(
@@ -99,7 +99,7 @@ def show(
 
     if raw and trial is None:
         raise UsageError("--raw needs a trial", hint=f"Try: autotune show {name} 1 --raw")
-    with open_store(storage) as store:
+    with open_study(storage, name) as store:
         study, log = store.study(name), store.log(name)
         if trial is not None and not has_trial(log, trial):
             raise UsageError(
@@ -128,7 +128,7 @@ def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: 
     """
     from autotune.report.export import export_files, write_files
 
-    with open_store(storage) as store:
+    with open_study(storage, name) as store:
         study, log = store.study(name), store.log(name)
     files = export_files(study, log)
     written = write_files(to, files)

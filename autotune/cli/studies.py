@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from autotune.cli.output import JsonOption, examples, print_json, print_page
-from autotune.cli.places import StorageOption, complete_study_name, open_store
+from autotune.cli.places import StorageOption, complete_study_name, open_store, open_study
 from autotune.experiment.synthetic_boards import is_synthetic
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def status(name: OptionalStudyName = None, *, storage: StorageOption = "", json:
     """
     from autotune.errors import UsageError
 
-    with open_store(storage) as store:
+    with open_study(storage, name) if name else open_store(storage) as store:
         names = (name,) if name else store.names()
         if not names:
             raise UsageError("the database holds no study yet", hint="Try: autotune run quickstart")

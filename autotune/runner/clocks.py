@@ -29,6 +29,11 @@ class Clock(Protocol):
         """The same as events carry it: ISO-8601, UTC, with milliseconds."""
         ...
 
+    @property
+    def slept_s(self) -> float:
+        """How long the machine that measures has been suspended in all; only what it grows by says anything."""
+        ...
+
     def advance(self, seconds: float) -> None:
         """Comes back when so many seconds have passed."""
         ...
@@ -44,6 +49,11 @@ class WallClock:
     @property
     def at(self) -> str:
         return now_text()
+
+    @property
+    def slept_s(self) -> float:
+        """CLOCK_BOOTTIME runs on in suspend and CLOCK_MONOTONIC does not (clock_gettime(2))."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
     def advance(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from autotune.errors import BoardMisunderstood, BoardUnreachable, NotPermitted
+from autotune.board.address import restore_command
+from autotune.errors import BoardBusy, BoardMisunderstood, BoardUnreachable, Interrupted, NotPermitted
+from autotune.experiment.study import Study
 from autotune.runner.night_board import Hold, NightBoard
 from autotune.runner.session import GUARDIAN_PATIENCE_S
+from autotune.runner.stopping import Stopped
 
 RECONNECTS: Final = 5
 """How often in a row this machine's agent may die before that ends the night."""
 FAR_PATIENCE_S: Final = 3600.0
-"""A board at the other end of a cable is waited for until the deadline; without one, so long."""
+"""What is away from a night, board or database, is waited for until the deadline; without one, so long."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 
 
@@ -23,10 +26,16 @@ def is_worth_another_try(board: NightBoard, lost: int, problem: BoardUnreachable
 
 
 def take(
-    board: NightBoard, night: int, *, lost: int, left_s: float | None, wait: Callable[[float], None]
+    board: NightBoard,
+    study: Study,
+    night: int,
+    *,
+    lost: int,
+    left_s: float | None,
+    wait: Callable[[float], None],
 ) -> Hold:
     """The board, held. `lost` in a row so often; `left_s` until the deadline, None without one; `wait` passes the time, and
-    may raise.
+    may raise Stopped or Interrupted.
 
     Raises BoardUnreachable (BoardBusy while another tuner has it, NotPermitted at once) when patience is over.
     """
@@ -37,24 +46,57 @@ def take(
             return board.take(night)
         except NotPermitted:
             raise
-        except (
-            BoardUnreachable
-        ):  # its guardian is still at work, or whatever took the line takes this one too
+        except BoardUnreachable as away:
+            # Its guardian is still at work, or whatever took the line takes this one too.
             if time.monotonic() >= until:
-                raise
-        wait(pause_s)
+                if not lost or isinstance(away, BoardBusy) or not board.is_far:
+                    raise
+                how_long = (
+                    "until the deadline" if left_s is not None else f"for {FAR_PATIENCE_S / 3600:.0f} h"
+                )
+                raise _given_up(study, how_long, away) from away
+            problem = away
+        try:
+            wait(pause_s)
+        except Stopped as stopped:
+            raise _given_up(study, f"until {stopped}", problem) from problem
+        except Interrupted as stopped:
+            raise Interrupted(
+                stopped.message,
+                signal_number=stopped.signal_number,
+                away=f"the board is out of reach and {_by_itself(study)}",
+                hint=_next(study),
+            ) from None
         if board.is_far:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-def given_back(board: NightBoard, hold: Hold, *, gone: bool) -> tuple[str, ...]:
-    """What was put back. A board whose line is cut has its guardian, and the next `take` sees to what is left."""
+def given_back(board: NightBoard, hold: Hold, *, lost: bool) -> tuple[str, ...] | BoardUnreachable:
+    """What was put back. A lost board whose line is cut has its guardian, and the next `take` sees to what is left: then
+    how it can't be reached.
+    """
     try:
         return hold.give_back()
-    except BoardUnreachable:
-        if not (gone and board.is_far):
+    except BoardUnreachable as away:
+        if not (lost and board.is_far):
             raise
-        return ()
+        return away
+
+
+def _given_up(study: Study, how_long: str, problem: BoardUnreachable) -> BoardUnreachable:
+    return BoardUnreachable(
+        f"the board was out of reach {how_long} ({problem.message}). It {_by_itself(study)};"
+        " everything measured is kept",
+        hint=_next(study),
+    )
+
+
+def _by_itself(study: Study) -> str:
+    return f"restores itself {study.budget.lease_s:.0f} s after it last heard of us, or by a reboot"
+
+
+def _next(study: Study) -> str:
+    return f"see that it did: {restore_command(study.board)}; go on: autotune resume {study.name}"
 
 
 def _patience_s(board: NightBoard, lost: int, left_s: float | None) -> float:

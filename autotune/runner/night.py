@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
+import math
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Literal
 
 from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageAway, StorageError
 from autotune.experiment.bench import (
@@ -23,42 +23,42 @@ from autotune.experiment.events import (
     Doubt,
     Event,
     Failure,
-    Gap,
     NightBegun,
     NightEnded,
-    Plan,
     Proposal,
     Sample,
     Void,
 )
 from autotune.experiment.study import Study
-from autotune.measurement.candidates import GAP_S
 from autotune.measurement.distillation import distil
 from autotune.measurement.planning import plan_night, shortened
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
+from autotune.runner.absence import Sleep, absence
 from autotune.runner.assembly import board_for
 from autotune.runner.beginning import require_candidates
 from autotune.runner.clocks import Pace
-from autotune.runner.lost_board import given_back, is_worth_another_try, take
+from autotune.runner.lost_board import FAR_PATIENCE_S, given_back, is_worth_another_try, take
+from autotune.runner.memory import Memory
 from autotune.runner.night_board import Beginning, Hold, StockChanged
 from autotune.runner.nights import (
     NightResult,
     Purpose,
     Wishes,
+    came_of,
+    capped_plan,
     has_rebooted,
     is_complete,
     last,
     night_count,
     open_night,
+    sample_s,
     seconds_of,
-    torn_block,
 )
 from autotune.runner.notices import Alive, Progress, Said, Watcher
 from autotune.runner.progress import progress_of
 from autotune.runner.sittings import sit_down
-from autotune.runner.stopping import StopRequest
-from autotune.search.mirror import write_mirror
+from autotune.runner.stopping import Stopped, StopRequest
 from autotune.search.searcher import propose
 from autotune.storage.store import Store
 
@@ -66,11 +66,7 @@ from autotune.storage.store import Store
 NEW_NIGHT_AFTER_S = 4 * 3600.0
 # Before each attempt at a sample: what disturbed it twice gets time to go away before its place is given up.
 PAUSES_S = (0.0, 0.0, 5.0, 30.0)
-# A server that restarts, a copy being made: not worth a night. Each try has the store's own patience besides.
-DATABASE_PATIENCE_S = 120.0
-_FIRST_OVERHEAD_S = 0.5
 # A synthetic night has dozens of samples a second: nobody looks more often than so.
-BEAT_EVERY_S = 1.0
 TELL_EVERY_S = 0.25
 
 
@@ -95,20 +91,16 @@ def run_night(
     store.enter(study)
     sit_down(store, study.name)
     try:
-        with StopRequest(watcher) as stop:
+        with (
+            contextlib.closing(Memory(study.name, store, watcher)) as memory,
+            StopRequest(watcher) as stop,
+        ):
             wishes = Wishes(deadline_s=deadline_s, trials=trials, rounds=rounds, purpose=purpose)
-            return NightShift(study, store, watcher, stop, wishes).run(new_night=new_night)
+            return NightShift(study, memory, watcher, stop, wishes).run(new_night=new_night)
     finally:
         # A dead process is told from a living one without it, and it must not hide what ended the night.
         with contextlib.suppress(StorageError):
             store.leave(study.name)
-
-
-_T = TypeVar("_T")
-
-
-class _Stopped(Exception):
-    """The night is asked to end here: `autotune stop`, or the deadline."""
 
 
 class NightShift:
@@ -117,26 +109,27 @@ class NightShift:
     def __init__(
         self,
         study: Study,
-        store: Store,
+        memory: Memory,
         watcher: Watcher,
         stop: StopRequest,
         wishes: Wishes,
     ) -> None:
         self._study = study
-        self._store = store
+        self._memory = memory
         self._watch = watcher
         self._stop = stop
         self._deadline_s = wishes.deadline_s
         self._trials = wishes.trials
         self._rounds = wishes.rounds
-        self._log: list[Event] = store.log(study.name)
+        self._log = memory.log
         begun = last(self._log, NightBegun)
         self._purpose: Purpose = wishes.purpose or (begun.purpose if begun is not None else "tune")
         self._board = board_for(study, self._log)
         self._clock = self._board.clock
         self._evening_doubts: tuple[Doubt, ...] = ()
         self._hold: Hold | None = None
-        self._beats = Pace(BEAT_EVERY_S)
+        self._why_away = ""
+        self._sleep = Sleep(self._clock)
         self._tellings = Pace(TELL_EVERY_S)
 
     def run(self, *, new_night: bool) -> NightResult:
@@ -162,7 +155,7 @@ class NightShift:
 
     def _resume(self, begun: NightBegun) -> None:
         """Closes a night that is too old, or notes how long nothing was measured."""
-        away_s = self._clock.now_s - seconds_of(self._log[-1].at)
+        away_s = self._away_s
         if away_s > NEW_NIGHT_AFTER_S:
             reason = f"nothing was measured for {away_s / 3600:.1f} hours; a new night begins"
             self._append(NightEnded(night=begun.night, at=self._clock.at, outcome="abandoned", reason=reason))
@@ -170,84 +163,86 @@ class NightShift:
         if (
             self._deadline_s is None
             and begun.deadline is not None
-            and seconds_of(begun.deadline) > self._clock.now_s + self._sample_s()
+            and seconds_of(begun.deadline) > self._clock.now_s + sample_s(self._study, self._log)
         ):
             self._deadline_s = seconds_of(begun.deadline)
-        if away_s != 0:  # a clock that stands while nobody measures: the board is as it was left
-            self._append(
-                Gap(night=begun.night, at=self._clock.at, seconds=max(0.0, away_s), reason="resumed")
-            )
-        if away_s > GAP_S:
-            self._void_torn_block(f"{away_s / 60:.0f} minutes later")
-        self._cap_candidates(begun.night)
+        self._note_absence(away_s, "resumed")
+        if (capped := capped_plan(self._log, self._trials, self._clock.at)) is not None:
+            self._append(capped)
 
-    def _void_torn_block(self, when: str) -> None:
-        """What was measured of an unfinished pair or round no longer stands beside what is still to come of it."""
-        reason = f"the rest of its round was to be measured {when}"
-        for key in torn_block(self._study, self._log):
-            self._append(Void(key=key, at=self._clock.at, reason=reason))
+    def _note_absence(self, away_s: float, reason: str, boot: str = "") -> None:
+        at = self._clock.at
+        for event in absence(self._study, self._log, at=at, away_s=away_s, reason=reason, boot=boot):
+            self._append(event)
 
-    def _cap_candidates(self, night: int) -> None:
-        """`--trials` holds for the night that goes on, too."""
-        plan = last(self._log, Plan)
-        if self._trials is None or plan is None or plan.night != night or plan.candidates <= self._trials:
-            return
-        capped = {"candidates": self._trials, "at": self._clock.at, "reason": f"--trials {self._trials}"}
-        self._append(plan.model_copy(update=capped))
+    @property
+    def _away_s(self) -> float:
+        """Seconds since the night's last event."""
+        return self._clock.now_s - seconds_of(self._log[-1].at)
 
     def _sit(self) -> NightResult:
         lost = 0
         while True:
-            measured = len(self._log)
+            hold = self._take(lost)
+            before = came_of(self._log)
+            ended: NightResult | Exception | None = None
+            back: tuple[str, ...] | BoardUnreachable = ()
             try:
-                hold = self._take(lost)
-            except _Stopped as stopped:
-                reason = f"{stopped}, while the board was away"
-                return NightResult(study=self._study.name, outcome="stopped", reason=reason, is_proven=False)
-            gone = False
-            outcome: NightResult | None = None
-            restored: tuple[str, ...] = ()
-            try:
-                outcome = self._measure_on(hold)
-            except _Stopped as stopped:
-                outcome = self._result("stopped", str(stopped))
-            except StockChanged as changed:
-                begun = open_night(self._log)
-                if begun is not None:
-                    self._append(
-                        NightEnded(
-                            night=begun.night, at=self._clock.at, outcome="abandoned", reason=str(changed)
-                        )
-                    )
-                self._say("warning", f"the board's stock has changed, a new night begins: {changed}")
-            except BoardUnreachable as problem:
-                if isinstance(problem, (NotPermitted, BoardBusy)):
-                    raise
-                gone = True
-                lost = 1 if len(self._log) > measured + 1 else lost + 1
-                if not is_worth_another_try(self._board, lost, problem):
-                    raise
-                self._say("warning", f"the line to the board is gone ({problem.message}); trying again")
-                if (begun := open_night(self._log)) is not None:
-                    self._append(
-                        Gap(night=begun.night, at=self._clock.at, seconds=0.0, reason=problem.message)
-                    )
+                ended = self._measure_while_it_lasts(hold)
             finally:
                 self._stop.restoring()
-                restored = given_back(self._board, hold, gone=gone)
-            if outcome is not None:
-                self._mirror()
-                return NightResult(
-                    study=outcome.study, outcome=outcome.outcome, reason=outcome.reason, restored=restored
-                )
-            self._stop.raise_if_asked()
-            self._stop.working()
+                self._hold = None
+                back = given_back(self._board, hold, lost=isinstance(ended, Exception))
+            if isinstance(back, BoardUnreachable):
+                ended, back = back, ()
+            if not isinstance(ended, NightResult):
+                self._stop.raise_if_asked()
+                self._stop.working()
+            if isinstance(ended, StorageAway):
+                ended = self._wait_for_database(ended) or ended
+            if isinstance(ended, NightResult):
+                self._memory.mirror(self._study)
+                return replace(ended, restored=back)
+            self._why_away = str(ended)
+            if isinstance(ended, StockChanged):
+                lost = 0
+                self._abandon(ended)
+                continue
+            lost = 1 if came_of(self._log) > before else lost + 1
+            if isinstance(ended, BoardUnreachable):
+                if not is_worth_another_try(self._board, lost, ended):
+                    raise ended
+                self._say("warning", f"the line to the board is gone ({ended}); trying again")
+
+    def _measure_while_it_lasts(
+        self, hold: Hold
+    ) -> NightResult | StockChanged | StorageAway | BoardUnreachable:
+        """How the sitting ended, or why the board must be given back before it can go on."""
+        self._hold = hold
+        try:
+            self._begin_or_go_on(hold)
+            return self._measure_on(hold)
+        except Stopped as stopped:
+            return self._result("stopped", str(stopped))
+        except (NotPermitted, BoardBusy):
+            raise
+        except (StockChanged, StorageAway, BoardUnreachable) as problem:
+            return problem
+
+    def _abandon(self, changed: StockChanged) -> None:
+        begun = open_night(self._log)
+        if begun is not None:
+            self._append(
+                NightEnded(night=begun.night, at=self._clock.at, outcome="abandoned", reason=str(changed))
+            )
+        self._say("warning", f"the board's stock has changed, a new night begins: {changed}")
 
     def _take(self, lost: int) -> Hold:
         """The board, held; what a dead tuner had left there is said."""
         begun = open_night(self._log)
         hold = take(
             self._board,
+            self._study,
             begun.night if begun else night_count(self._log) + 1,
             lost=lost,
             left_s=None if self._deadline_s is None else self._deadline_s - self._clock.now_s,
@@ -255,34 +250,31 @@ class NightShift:
         )
         for left in hold.undone:
             self._say("warning", f"put back what a dead tuner had left: {left}")
-        if begun is not None:
-            self._note_absence(begun, hold.boot, lost)
         return hold
-
-    def _note_absence(self, begun: NightBegun, boot: str, lost: int) -> None:
-        """A board that has rebooted or was away for long is another one: what was torn is measured anew, as after a resume."""
-        away_s = max(0.0, self._clock.now_s - seconds_of(self._log[-1].at))
-        if has_rebooted(self._log, boot):
-            reason, when = "the board has rebooted", "after a reboot of the board"
-            self._say("warning", f"{reason}: its kernel values are those it boots with")
-        elif lost and away_s > GAP_S:
-            boot, reason, when = "", "the board was out of reach", f"{away_s / 60:.0f} minutes later"
-        else:
-            return
-        self._append(Gap(night=begun.night, at=self._clock.at, seconds=away_s, reason=reason, boot=boot))
-        self._void_torn_block(when)
 
     def _wait(self, seconds: float) -> None:
         """Passes the time without a board, open to whoever asks the night to stop."""
         while seconds > 0:
             time.sleep(min(seconds, 1.0))
             seconds -= 1.0
-            self._stop_if_asked(self._sample_s())
-        self._patiently(lambda: self._store.beat(self._study.name))
+            self._stop_if_asked(sample_s(self._study, self._log))
+        self._memory.beat()
+
+    def _wait_for_database(self, away: StorageAway) -> NightResult | None:
+        """Returns when it has taken everything, with the night's result where its end was what it did not take.
+
+        Raises StorageAway when it did not in time.
+        """
+        self._say("warning", f"{away.message}; the board is put back until it takes something again")
+        patience_s = FAR_PATIENCE_S if self._deadline_s is None else math.inf
+        self._memory.wait_until_back(away, self._wait, patience_s)
+        self._say("info", "the database is back, and has everything measured")
+        over = last(self._log, NightEnded)
+        if over is None or open_night(self._log) is not None or over.outcome == "abandoned":
+            return None
+        return self._result(over.outcome, over.reason)
 
     def _measure_on(self, hold: Hold) -> NightResult:
-        self._hold = hold
-        self._begin_or_go_on(hold)
         while True:
             step = next_step(self._study, self._log)
             match step:
@@ -310,11 +302,13 @@ class NightShift:
                     if self._shorten():
                         continue
                     self._pause(hold, step)
-                    self._measure(hold, step)
+                    if not self._has_slept():
+                        self._measure(hold, step)
 
     def _begin_or_go_on(self, hold: Hold) -> None:
         begun = open_night(self._log)
         if begun is not None:
+            self._note_return(hold)
             hold.go_on(begun)
             return
         night = hold.begin(
@@ -335,6 +329,16 @@ class NightShift:
             f" (`autotune show {self._study.name}` says why)",
         )
 
+    def _note_return(self, hold: Hold) -> None:
+        """The board is there again. One that has rebooted is another, however quickly it did that."""
+        if has_rebooted(self._log, hold.boot):
+            self._say("warning", "the board has rebooted: its kernel values are those it boots with")
+            self._note_absence(self._away_s, "the board has rebooted", hold.boot)
+        elif self._why_away:
+            self._note_absence(self._away_s, self._why_away)
+        self._sleep.told_s()
+        self._why_away = ""
+
     def _plan(self) -> None:
         plan = plan_night(
             self._study,
@@ -342,7 +346,7 @@ class NightShift:
             at=self._clock.at,
             now_s=self._clock.now_s,
             deadline_s=self._deadline_s,
-            sample_s=self._sample_s(),
+            sample_s=sample_s(self._study, self._log),
             trials=self._trials,
             rounds=self._rounds,
         )
@@ -376,32 +380,38 @@ class NightShift:
             self._check_stops(order)
 
     def _measure(self, hold: Hold, order: Measure) -> None:
-        if self._beats.is_due():
-            self._patiently(lambda: self._store.beat(self._study.name))
+        self._memory.beat()
         outcome = hold.measure(order)
         self._append(outcome.event, raw=outcome.raw)
+        if self._sleep.is_new():
+            self._append(Void(key=order.key, at=self._clock.at, reason="this machine was asleep meanwhile"))
+
+    def _has_slept(self) -> bool:
+        slept_s = self._sleep.told_s()
+        self._note_absence(slept_s, "this machine was asleep")
+        return slept_s > 0
 
     def _check_stops(self, order: Measure) -> None:
-        self._stop_if_asked(self._sample_s() + (self._study.fixed_rate_s if order.rates else 0.0))
+        self._stop_if_asked(
+            sample_s(self._study, self._log) + (self._study.fixed_rate_s if order.rates else 0.0)
+        )
 
     def _stop_if_asked(self, needed_s: float) -> None:
         """Raises when a signal came, `autotune stop` was said, or so many seconds no longer fit before the deadline."""
         self._watch(Alive())
         self._stop.raise_if_asked()
-        if self._patiently(lambda: self._store.stop_requested(self._study.name)):
-            raise _Stopped("asked by `autotune stop`")
+        if self._memory.stop_requested():
+            raise Stopped("asked by `autotune stop`")
         if self._deadline_s is not None and self._clock.now_s + needed_s > self._deadline_s:
-            raise _Stopped("the deadline")
-
-    def _sample_s(self) -> float:
-        """Seconds one sample takes here: warm-up, run, and the median overhead of the last twenty."""
-        recent = [event.overhead_s for event in self._log[-60:] if isinstance(event, Sample)][-20:]
-        overhead_s = statistics.median(recent) if recent else _FIRST_OVERHEAD_S
-        return self._study.busy_s + overhead_s
+            raise Stopped("the deadline")
 
     def _append(self, event: Event, *, raw: str = "") -> None:
-        self._patiently(lambda: self._store.append(self._study.name, event, raw))
-        self._log.append(event)
+        try:
+            self._memory.append(event, raw, self._bide)
+        except StorageAway as away:
+            if self._hold is not None:  # nothing more is measured, so the board is not held for it
+                raise
+            self._wait_for_database(away)
         if isinstance(event, Failure):
             self._say("warning", f"{event.arm.text}: {event.stage}: {event.reason}")
         if isinstance(event, (Sample, Failure, Proposal)) and self._tellings.is_due():
@@ -411,28 +421,13 @@ class NightShift:
         left_s = None if self._deadline_s is None else max(0.0, self._deadline_s - self._clock.now_s)
         return progress_of(self._study, self._log, left_s)
 
-    def _patiently(self, ask: Callable[[], _T]) -> _T:
-        """What the store says, when it is only away for a while. Asking it twice changes nothing."""
-        until = time.monotonic() + DATABASE_PATIENCE_S
-        while True:
-            try:
-                return ask()
-            except StorageAway as away:
-                if time.monotonic() >= until:
-                    raise
-                self._say("warning", f"{away.message}; trying again")
-            time.sleep(1.0)
-            self._stop.raise_if_asked()
-            if self._hold is not None:
-                with contextlib.suppress(BoardUnreachable):  # noticed by whoever asks it something next
-                    self._hold.keepalive()
-
-    def _mirror(self) -> None:
-        """Optuna's own tables follow; the night never reads them, so nothing here may end it."""
-        try:
-            write_mirror(self._study, self._log, self._store.url)
-        except Exception as problem:  # noqa: BLE001 - a copy for other tools is never worth a night
-            self._say("warning", f"Optuna's mirror could not be written: {problem}")
+    def _bide(self, seconds: float) -> None:
+        """Passes a moment, with the board in hand or without."""
+        time.sleep(seconds)
+        self._stop.raise_if_asked()
+        if self._hold is not None:
+            with contextlib.suppress(BoardUnreachable):  # noticed by whoever asks it something next
+                self._hold.keepalive()
 
     def _result(
         self,

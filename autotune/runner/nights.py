@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias, TypeVar
 
-from autotune.experiment.bench import Measure
 from autotune.experiment.events import (
     Event,
     Gap,
@@ -15,12 +15,11 @@ from autotune.experiment.events import (
     NightEnded,
     Plan,
     Sample,
-    SampleKey,
-    Stage,
     Void,
 )
 from autotune.experiment.study import Study
-from autotune.measurement.schedule import next_step
+
+_FIRST_OVERHEAD_S = 0.5
 
 Purpose: TypeAlias = Literal["tune", "baseline"]
 
@@ -37,15 +36,12 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightResult:
-    """How a sitting ended. `restored` lists what was put back at the end; `is_proven`: that the board is as it was, which a
-    board out of reach has left to its guardian.
-    """
+    """How a sitting ended, with the board as it was. `restored` lists what was put back at the end."""
 
     study: str
     outcome: Literal["complete", "already complete", "stopped", "refused", "systemic failure"]
     reason: str
     restored: tuple[str, ...] = ()
-    is_proven: bool = True
 
 
 _E = TypeVar("_E", NightBegun, NightEnded, Plan)
@@ -77,20 +73,23 @@ def is_complete(log: Sequence[Event], purpose: Purpose) -> bool:
     )
 
 
-def torn_block(study: Study, log: Sequence[Event]) -> tuple[SampleKey, ...]:
-    """The samples that count of a pair or round that is not yet whole; nothing in the search, which has none."""
-    step = next_step(study, log)
-    if not isinstance(step, Measure) or step.key.stage is Stage.SEARCH:
-        return ()
-    voided = {event.key for event in log if isinstance(event, Void)}
-    block = (step.key.night, step.key.stage, step.key.block)
-    return tuple(
-        event.key
-        for event in log
-        if isinstance(event, Sample)
-        and event.key not in voided
-        and (event.key.night, event.key.stage, event.key.block) == block
-    )
+def came_of(log: Sequence[Event]) -> int:
+    """How often something came of the nights: gaps and voids are the lack of it."""
+    return sum(not isinstance(event, (Gap, Void)) for event in log)
+
+
+def capped_plan(log: Sequence[Event], trials: int | None, at: str) -> Plan | None:
+    """The plan of the night that goes on under `--trials`; None where it asks for no more than that."""
+    plan = last(log, Plan)
+    if trials is None or plan is None or plan.night != night_count(log) or plan.candidates <= trials:
+        return None
+    return plan.model_copy(update={"candidates": trials, "at": at, "reason": f"--trials {trials}"})
+
+
+def sample_s(study: Study, log: Sequence[Event]) -> float:
+    """Seconds one sample takes here: warm-up, run, and the median overhead of the last twenty."""
+    recent = [event.overhead_s for event in log[-60:] if isinstance(event, Sample)][-20:]
+    return study.busy_s + (statistics.median(recent) if recent else _FIRST_OVERHEAD_S)
 
 
 def has_rebooted(log: Sequence[Event], boot: str) -> bool:

@@ -14,6 +14,10 @@ from autotune.runner.notices import Said, Watcher
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Stopped(Exception):
+    """The night is asked to end here: `autotune stop`, or the deadline; the text says which."""
+
+
 class StopRequest:
     """While entered: the first signal lets the current sample finish, the second one cuts it short.
 

@@ -22,7 +22,7 @@ class SyntheticNightBoard:
     def __init__(self, study: Study, log: Sequence[Event]) -> None:
         self._study = study
         self._board = synthetic_board(study.board)
-        self._last = next((event for event in reversed(log) if isinstance(event, (Sample, Failure))), None)
+        self._log = log  # as it grows: a board given back in the middle of a night is as warm as that left it
         self.clock = clock_for_synthetic(log)
 
     def prepare(self, say: Callable[[str], None]) -> tuple[Doubt, ...]:
@@ -34,8 +34,9 @@ class SyntheticNightBoard:
         return False
 
     def take(self, night: int) -> SyntheticHold:
-        mine = self._last is not None and self._last.key.night == night
-        return SyntheticHold(self._board, self._study, self.clock, self._last if mine else None)
+        last = next((event for event in reversed(self._log) if isinstance(event, (Sample, Failure))), None)
+        mine = last is not None and last.key.night == night
+        return SyntheticHold(self._board, self._study, self.clock, last if mine else None)
 
 
 class SyntheticHold:

@@ -19,11 +19,13 @@ from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.pool import StaticPool
 
 from autotune.errors import StorageAway, StorageError, StorageOlder
+from autotune.storage.places import state_dir
 from autotune.storage.tables import HEAD, METADATA, OPTUNA_TABLES, PREFIX, REVISIONS, VERSION, VERSION_TABLE
 
 LOCK_PATIENCE_S = 30.0
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _CREATION_LOCK = 0x6175746F  # one number of ours for PostgreSQL's advisory locks
+_PASSING = ("locked", "lock timeout", "is full", "disk i/o error", "unable to open")
 _ELSEWHERE = "name another database with --storage or AUTOTUNE_STORAGE"
 
 
@@ -31,9 +33,7 @@ def default_url() -> str:
     """AUTOTUNE_STORAGE when it is set, else an SQLite file in `$XDG_STATE_HOME/autotune`."""
     if asked := os.environ.get("AUTOTUNE_STORAGE", ""):
         return asked
-    base = os.environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path("~/.local/state").expanduser()
-    return f"sqlite:///{root / 'autotune' / 'autotune.db'}"
+    return f"sqlite:///{state_dir() / 'autotune.db'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,15 @@ def _engine(place: Place, *, read_only: bool, patience_s: float) -> Engine:
         options["poolclass"] = StaticPool
         options["connect_args"] = {"check_same_thread": False}
     else:
-        options["connect_args"] = {"connect_timeout": max(2, int(patience_s)), "application_name": "autotune"}
+        # A server behind a cut cable says nothing at all: without these, a commit waits for it for a quarter of an hour.
+        options["connect_args"] = {
+            "connect_timeout": max(2, int(patience_s)),
+            "application_name": "autotune",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": max(2, int(patience_s)) * 1000,
+        }
         options["pool_pre_ping"] = True
     url = place.url
     if place.path is not None and read_only:
@@ -307,8 +315,8 @@ def complaints(place: Place) -> Iterator[None]:
 
 
 def _is_away(place: Place, problem: exc.DBAPIError, text: str) -> bool:
-    """Whether the same may succeed in a minute: another one's lock, or a server that restarts."""
-    if "locked" in text or "lock timeout" in text:
+    """Whether the same may succeed later: another one's lock, a full or missing disk, a server that restarts."""
+    if any(sign in text.lower() for sign in _PASSING):
         return True
     return place.path is None and (
         problem.connection_invalidated or isinstance(problem, exc.OperationalError)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
-from autotune.errors import StorageError
+from autotune.errors import StorageError, StorageLost
 from autotune.storage.tables import VERSION_TABLE
 
 
@@ -24,14 +24,16 @@ class OpenFile:
         self._known = _identity(path)
 
     def require(self) -> None:
-        """Raises StorageError when the file is no longer the one that was opened, with the place of what was saved."""
+        """Raises StorageError when the file is no longer the one that was opened, with the place of what was saved; StorageLost
+        when nothing was.
+        """
         now = _identity(self._path)
         if now == self._known:
             return
         what = "replaced by another file" if now else "deleted"
         saved = self._save(self._path if now is None else self._path.with_name(f"{self._path.name}.saved"))
         if saved is None:
-            raise StorageError(
+            raise StorageLost(
                 f"the database {self._path} was {what} while it was in use, and what it held could not be saved",
                 hint="find out who did that, and begin again",
             )

@@ -85,6 +85,13 @@ class Store:
         return self._place.shown
 
     @property
+    def option(self) -> str:
+        """What a command needs to find it again: " --storage URL", or "" where it does by itself."""
+        if self._place.shown == Place.of(default_url()).shown:
+            return ""
+        return f" --storage {self._place.url.render_as_string().replace('+pysqlite', '').replace('+psycopg', '')}"
+
+    @property
     def path(self) -> Path | None:
         """The SQLite file; None for a database on a server."""
         return self._place.path

@@ -28,6 +28,11 @@ class VirtualClock:
         """The time as events carry it: ISO-8601, UTC, with milliseconds."""
         return (_EPOCH + timedelta(milliseconds=self._now_ms)).isoformat(timespec="milliseconds")
 
+    @property
+    def slept_s(self) -> float:
+        """A board made of numbers never sleeps."""
+        return 0.0
+
     def advance(self, seconds: float) -> None:
         """Lets time pass; never backwards."""
         self._now_ms += max(0, round(seconds * 1000))

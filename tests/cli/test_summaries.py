@@ -41,7 +41,7 @@ def url(tmp_path: Path) -> str:
 def played(monkeypatch: pytest.MonkeyPatch) -> Play:
     """Puts a night in the place of the real one that stores so many events of an invented one, and ends so."""
 
-    def put(ends: Outcome | Exception, events: int | None = None, *, is_proven: bool = True) -> None:
+    def put(ends: Outcome | Exception, events: int | None = None) -> None:
         def play(study: Study, store: Store, *, watcher: Watcher, **_options: object) -> NightResult:
             if not store.log(study.name):
                 for event in a_night(study)[:events]:
@@ -51,7 +51,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Play:
             if ends in ("refused", "systemic failure"):
                 at = store.log(study.name)[-1].at
                 store.append(study.name, NightEnded(night=1, at=at, outcome="refused", reason="too noisy"))
-            return NightResult(study=study.name, outcome=ends, reason="a test", is_proven=is_proven)
+            return NightResult(study=study.name, outcome=ends, reason="a test")
 
         monkeypatch.setattr("autotune.runner.night.run_night", play)
 
@@ -109,17 +109,6 @@ def test_one_that_the_deadline_cut_says_so_and_how_to_go_on(
     assert "- autotune resume invented" in text
 
 
-def test_one_that_ended_without_its_board_does_not_say_that_it_is_restored(
-    autotune: Autotune, played: Play, url: str, tmp_path: Path
-) -> None:
-    played("stopped", 20, is_proven=False)
-    done = autotune("resume", "invented", "--storage", url)
-    assert "is restored" not in done.stderr
-    text = (tmp_path / "invented.night-1.md").read_text()
-    assert "The board is as it was" not in text
-    assert "- autotune restore --board local" in text
-
-
 @pytest.mark.parametrize(
     ("problem", "says", "exit_code"),
     [
@@ -127,6 +116,11 @@ def test_one_that_ended_without_its_board_does_not_say_that_it_is_restored(
         (BoardUnreachable("no line"), "Nothing proves from here", 4),
         (BoardLeftChanged("vm.swappiness was 60, is 1"), "THE BOARD IS NOT AS IT WAS", 6),
         (Interrupted("stopped by SIGTERM", signal_number=15), "The board is as it was.", 143),
+        (
+            Interrupted("stopped", signal_number=15, away="it is out of reach"),
+            "Nothing proves from here",
+            143,
+        ),
         (ZeroDivisionError("division by zero"), "The board is as it was.", 1),
     ],
 )

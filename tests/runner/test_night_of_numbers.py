@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from autotune.definitions.study_file import read_study
-from autotune.errors import Interrupted
+from autotune.errors import Interrupted, StorageAway
 from autotune.experiment.events import Event, Gap, NightBegun, NightEnded, Proposal, Sample, Stage
 from autotune.experiment.study import Study
 from autotune.runner.clocks import SYNTHETIC_EVENING
@@ -43,7 +43,7 @@ def undisturbed(study: Study, tmp_path_factory: pytest.TempPathFactory) -> list[
 @pytest.fixture
 def _no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's copy is made at the end of every sitting, and takes as long as all the rest."""
-    monkeypatch.setattr("autotune.runner.night.write_mirror", lambda *_args: None)
+    monkeypatch.setattr("autotune.runner.memory.write_mirror", lambda *_args: None)
 
 
 @pytest.fixture
@@ -124,6 +124,54 @@ def test_a_night_that_dies_again_and_again_is_the_night_of_one_that_does_not(
         log = store.log(study.name)
     assert not [one for one in log if isinstance(one, Gap)]
     assert log == undisturbed
+
+
+class Forgetful:
+    """A database that goes away before or after commits that chance picks, for up to three tries; the process may die meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, chance: random.Random, *, deadly: float) -> None:
+        self.outages = 0
+        self._left = 0
+        append = Store.append
+
+        def away(store: Store, name: str, event: Event, raw: str = "") -> None:
+            if self._left:
+                self._left -= 1
+                if chance.random() < deadly:
+                    raise Died
+                raise StorageAway("no room left for the database")
+            when = chance.random()
+            if when > 0.97:
+                append(store, name, event, raw)
+            if when < 0.03 or when > 0.97:
+                self.outages += 1
+                self._left = chance.randrange(4)
+                raise StorageAway("no room left for the database")
+            append(store, name, event, raw)
+
+        monkeypatch.setattr(Store, "append", away)
+        monkeypatch.setattr("autotune.runner.memory.DATABASE_PATIENCE_S", 0.0)
+        monkeypatch.setattr("autotune.runner.memory._FIRST_PAUSE_S", 0.001)
+
+
+@pytest.mark.usefixtures("_no_mirror")
+def test_a_night_whose_database_goes_away_again_and_again_is_the_night_of_one_whose_stays(
+    study: Study,
+    undisturbed: list[Event],
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forgetful = Forgetful(monkeypatch, random.Random(2), deadly=0.3)
+    outcome = None
+    while outcome is None:
+        with Store.open(url) as store:
+            try:
+                outcome = hold(study, store).outcome
+            except (Died, StorageAway):  # the latter from a spool that the database would not take yet
+                continue
+    assert forgetful.outages > 5
+    with Store.open(url) as store:
+        assert store.log(study.name) == undisturbed
 
 
 @pytest.mark.usefixtures("_no_mirror")

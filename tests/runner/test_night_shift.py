@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from example_board import EXAMPLE, STUDY, WHOLE, Board, Holding, Standing, words
 
-from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageAway, StorageError
-from autotune.experiment.bench import AskSampler, Measure, Outcome
+from autotune.errors import BoardLeftChanged, BoardUnreachable, StorageError
+from autotune.experiment.bench import Measure
 from autotune.experiment.events import (
-    Doubt,
     Event,
     Failure,
     Gap,
@@ -26,113 +24,10 @@ from autotune.experiment.events import (
     Stage,
     Void,
 )
-from autotune.runner import lost_board, night
-from autotune.runner.clocks import Clock, WallClock
-from autotune.runner.night_board import Beginning
-from autotune.runner.nights import NightResult, Purpose
-from autotune.runner.notices import Notice
+from autotune.runner import absence, lost_board, night
+from autotune.runner.clocks import Clock
+from autotune.runner.nights import Purpose
 from autotune.storage.store import Store
-from night_example import a_night, a_study
-
-STUDY = a_study()
-EXAMPLE = a_night(STUDY)
-
-
-def nobody(_notice: Notice) -> None:
-    return
-
-
-def never(_order: Measure) -> None:
-    return
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The world's clock, so many seconds off."""
-
-    ahead_s: float
-
-    @property
-    def now_s(self) -> float:
-        return time.time() + self.ahead_s
-
-    @property
-    def at(self) -> str:
-        return datetime.fromtimestamp(self.now_s, UTC).isoformat()
-
-    def advance(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-@dataclass
-class Board:
-    """A board, its hold and its bench in one. `before` is called before every sample and may raise or give a failure."""
-
-    before: Callable[[Measure], Failure | None] = never
-    clock: Clock = field(default_factory=WallClock)
-    kept_alive: int = 0
-    taken: int = 0
-    given_back: int = 0
-    unreachable: list[int] = field(default_factory=list)
-    """Which takings of the board fail, counted from 1."""
-    undone: tuple[str, ...] = ()
-    waits: list[float] = field(default_factory=list)
-    """Seconds that the board is still too warm for, by question."""
-    is_far: bool = False
-    boots: tuple[str, ...] = ("",)
-    """The board's boot by taking; the last one for all that follow."""
-
-    # The board
-
-    def prepare(self, _say: object) -> tuple[Doubt, ...]:
-        return ()
-
-    def take(self, _night: int) -> Board:
-        self.taken += 1
-        if self.taken in self.unreachable:
-            raise BoardUnreachable("the agent is gone (signal 9)")
-        return self
-
-    # The hold
-
-    @property
-    def boot(self) -> str:
-        return self.boots[min(self.taken, len(self.boots)) - 1]
-
-    def begin(self, beginning: Beginning) -> NightBegun:
-        began = next(one for one in EXAMPLE if isinstance(one, NightBegun))
-        known = {"night": beginning.night, "purpose": beginning.purpose, "board": {"boot": self.boot}}
-        return began.model_copy(update=known)
-
-    def go_on(self, _begun: NightBegun) -> None:
-        return
-
-    def wait_s(self, _order: Measure, _log: object) -> float:
-        return self.waits.pop() if self.waits else 0.0
-
-    def keepalive(self) -> None:
-        self.kept_alive += 1
-
-    def give_back(self) -> tuple[str, ...]:
-        self.given_back += 1
-        return ("/proc/sys/net/core/somaxconn",)
-
-    # The bench
-
-    def measure(self, order: Measure) -> Outcome:
-        failure = self.before(order)
-        return Outcome(event=failure or _sample(order))
-
-
-def _sample(order: Measure) -> Sample | Failure:
-    place = order.key.model_copy(update={"attempt": 0, "night": 1})
-    event = next(one for one in EXAMPLE if isinstance(one, (Sample, Failure)) and one.key == place)
-    return event.model_copy(update={"key": order.key})
-
-
-def _proposal(_study: object, _log: object, ask: AskSampler, *, at: str) -> Proposal:
-    del at
-    return next(one for one in EXAMPLE if isinstance(one, Proposal) and one.number == ask.number)
 
 
 @pytest.fixture
@@ -142,38 +37,21 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[..., NightResult]:
-    """Runs the example's night on such a board."""
-
-    def run(
-        board: Board, trials: int | None = None, *, purpose: Purpose | None = None, rounds: int | None = None
-    ) -> NightResult:
-        plan = next(one for one in EXAMPLE if isinstance(one, Plan))
-        monkeypatch.setattr(night, "board_for", lambda _study, _log: board)
-        monkeypatch.setattr(night, "require_candidates", lambda *_args: None)
-        if purpose is None:
-            monkeypatch.setattr(night, "plan_night", lambda *_args, **_kwargs: plan)
-        monkeypatch.setattr(night, "propose", _proposal)
-        monkeypatch.setattr(night, "write_mirror", lambda *_args: None)
-        return night.run_night(STUDY, store, watcher=nobody, trials=trials, purpose=purpose, rounds=rounds)
-
-    return run
+def hold(monkeypatch: pytest.MonkeyPatch, store: Store) -> Holding:
+    return Holding(monkeypatch, store)
 
 
-Hold = Callable[..., NightResult]
-
-
-def test_an_undisturbed_night_is_the_examples(hold: Hold, store: Store) -> None:
+def test_an_undisturbed_night_is_the_examples(hold: Holding, store: Store) -> None:
     board = Board()
     result = hold(board)
     assert result.outcome == "complete"
     assert result.restored == ("/proc/sys/net/core/somaxconn",)
     assert (board.taken, board.given_back) == (1, 1)
-    assert [_words(one) for one in store.log(STUDY.name)] == [_words(one) for one in EXAMPLE]
+    assert [words(one) for one in store.log(STUDY.name)] == WHOLE
 
 
 def test_what_disturbs_for_a_while_does_not_use_up_every_re_take(
-    hold: Hold, monkeypatch: pytest.MonkeyPatch
+    hold: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(night, "PAUSES_S", (0.0, 0.0, 0.02, 0.3))
     disturbed_until: list[float] = []
@@ -198,15 +76,15 @@ def test_what_disturbs_for_a_while_does_not_use_up_every_re_take(
     assert board.kept_alive > 0
 
 
-def test_a_warm_board_is_waited_for_and_kept_alive_meanwhile(hold: Hold, store: Store) -> None:
+def test_a_warm_board_is_waited_for_and_kept_alive_meanwhile(hold: Holding, store: Store) -> None:
     board = Board(waits=[0.01, 0.01, 0.01])
     assert hold(board).outcome == "complete"
     assert board.waits == []
     assert board.kept_alive == 3
-    assert [_words(one) for one in store.log(STUDY.name)] == [_words(one) for one in EXAMPLE]
+    assert [words(one) for one in store.log(STUDY.name)] == WHOLE
 
 
-def test_a_night_can_be_stopped_while_the_board_cools_down(hold: Hold, store: Store) -> None:
+def test_a_night_can_be_stopped_while_the_board_cools_down(hold: Holding, store: Store) -> None:
     class Warm(Board):
         def wait_s(self, _order: Measure, _log: object) -> float:
             store.request_stop(STUDY.name)
@@ -217,7 +95,7 @@ def test_a_night_can_be_stopped_while_the_board_cools_down(hold: Hold, store: St
     assert board.given_back == 1
 
 
-def test_a_lost_line_is_taken_up_again_though_the_first_try_fails(hold: Hold, store: Store) -> None:
+def test_a_lost_line_is_taken_up_again_though_the_first_try_fails(hold: Holding, store: Store) -> None:
     lost: list[str] = []
 
     def before(order: Measure) -> None:
@@ -235,7 +113,7 @@ def test_a_lost_line_is_taken_up_again_though_the_first_try_fails(hold: Hold, st
 
 @pytest.mark.parametrize("is_far", [True, False])
 def test_a_board_behind_a_cut_cable_is_waited_for_and_its_guardian_trusted(
-    hold: Hold, store: Store, monkeypatch: pytest.MonkeyPatch, *, is_far: bool
+    hold: Holding, store: Store, monkeypatch: pytest.MonkeyPatch, *, is_far: bool
 ) -> None:
     """Away for longer than an agent of this machine is waited for, and out of reach when it is to be given back."""
     monkeypatch.setattr(lost_board, "GUARDIAN_PATIENCE_S", 0.01)
@@ -259,9 +137,9 @@ def test_a_board_behind_a_cut_cable_is_waited_for_and_its_guardian_trusted(
 
 
 def test_a_round_torn_by_a_long_absence_of_the_board_is_measured_anew(
-    hold: Hold, store: Store, monkeypatch: pytest.MonkeyPatch
+    hold: Holding, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(night, "GAP_S", 0.0)  # however short, it counts as long
+    monkeypatch.setattr(absence, "GAP_S", 0.0)  # however short, it counts as long
     cut: list[str] = []
 
     def before(order: Measure) -> None:
@@ -277,7 +155,7 @@ def test_a_round_torn_by_a_long_absence_of_the_board_is_measured_anew(
 
 @pytest.mark.parametrize("controller_died", [False, True])
 def test_a_round_torn_by_a_reboot_of_the_board_is_measured_anew_however_soon_it_is_back(
-    hold: Hold, store: Store, *, controller_died: bool
+    hold: Holding, store: Store, *, controller_died: bool
 ) -> None:
     cut: list[str] = []
 
@@ -300,7 +178,7 @@ def test_a_round_torn_by_a_reboot_of_the_board_is_measured_anew_however_soon_it_
     assert any(isinstance(one, Sample) and one.key.text == "1/finals/2/0/1" for one in log)
 
 
-def _cut(hold: Hold, store: Store, minutes: float, at: str, trials: int | None = None) -> list[Event]:
+def _cut(hold: Holding, store: Store, minutes: float, at: str, trials: int | None = None) -> list[Event]:
     """The log after a night that lost its controller before the sample `at` and went on so many minutes later."""
 
     def before(order: Measure) -> None:
@@ -328,7 +206,7 @@ def _nights(store: Store) -> list[tuple[int, str, str]]:
     ]
 
 
-def test_a_baseline_holds_the_steps_alone_and_a_run_after_it_tunes(hold: Hold, store: Store) -> None:
+def test_a_baseline_holds_the_steps_alone_and_a_run_after_it_tunes(hold: Holding, store: Store) -> None:
     assert hold(Board(), purpose="baseline", rounds=3).outcome == "complete"
     stages = {one.key.stage for one in store.log(STUDY.name) if isinstance(one, Sample)}
     assert stages == {Stage.CALIBRATION, Stage.SERIES}
@@ -339,7 +217,7 @@ def test_a_baseline_holds_the_steps_alone_and_a_run_after_it_tunes(hold: Hold, s
     assert hold(Board(), purpose="baseline").outcome == "already complete"
 
 
-def _cut_short(hold: Hold, at: str, purpose: Purpose) -> None:
+def _cut_short(hold: Holding, at: str, purpose: Purpose) -> None:
     def before(order: Measure) -> None:
         if order.key.text == at:
             raise KeyboardInterrupt
@@ -348,36 +226,36 @@ def _cut_short(hold: Hold, at: str, purpose: Purpose) -> None:
         hold(Board(before=before), purpose=purpose, rounds=3)
 
 
-def test_an_interrupted_baseline_is_gone_on_with(hold: Hold, store: Store) -> None:
+def test_an_interrupted_baseline_is_gone_on_with(hold: Holding, store: Store) -> None:
     _cut_short(hold, "1/series/1/0/0", "baseline")
     assert hold(Board(clock=_later(store, 10)), purpose="baseline").outcome == "complete"
     assert _nights(store) == [(1, "baseline", "complete")]
 
 
-def test_an_open_baseline_is_closed_when_a_night_that_tunes_is_asked_for(hold: Hold, store: Store) -> None:
+def test_an_open_baseline_is_closed_when_a_night_that_tunes_is_asked_for(hold: Holding, store: Store) -> None:
     _cut_short(hold, "1/series/1/0/0", "baseline")
     assert hold(Board(), purpose="tune").outcome == "complete"
     assert _nights(store) == [(1, "baseline", "abandoned"), (2, "tune", "complete")]
 
 
-def test_half_a_pair_does_not_wait_an_hour_for_its_other_half(hold: Hold, store: Store) -> None:
+def test_half_a_pair_does_not_wait_an_hour_for_its_other_half(hold: Holding, store: Store) -> None:
     log = _cut(hold, store, 60, "1/calibration/3/1/0")
     assert [one.key.text for one in log if isinstance(one, Void)] == ["1/calibration/3/0/0"]
     taken = [one.key.text for one in log if isinstance(one, Sample) and one.key.block == 3]
     assert taken[:3] == ["1/calibration/3/0/0", "1/calibration/3/0/1", "1/calibration/3/1/0"]
 
 
-def test_half_a_pair_stands_when_the_controller_is_back_at_once(hold: Hold, store: Store) -> None:
+def test_half_a_pair_stands_when_the_controller_is_back_at_once(hold: Holding, store: Store) -> None:
     assert not any(isinstance(one, Void) for one in _cut(hold, store, 0.1, "1/calibration/3/1/0"))
 
 
-def test_a_cap_on_the_trials_holds_for_a_night_that_goes_on(hold: Hold, store: Store) -> None:
+def test_a_cap_on_the_trials_holds_for_a_night_that_goes_on(hold: Holding, store: Store) -> None:
     log = _cut(hold, store, 0.1, "1/search/2/0/0", trials=3)
     assert [one.candidates for one in log if isinstance(one, Plan)][-1] == 3
     assert max(one.number for one in log if isinstance(one, Proposal)) <= 3
 
 
-def test_a_board_that_cannot_be_had_in_the_evening_is_said_at_once(hold: Hold) -> None:
+def test_a_board_that_cannot_be_had_in_the_evening_is_said_at_once(hold: Holding) -> None:
     board = Board(unreachable=[1])
     with pytest.raises(BoardUnreachable):
         hold(board)
@@ -385,7 +263,7 @@ def test_a_board_that_cannot_be_had_in_the_evening_is_said_at_once(hold: Hold) -
 
 
 def test_a_database_that_fails_last_does_not_hide_what_was_left_changed(
-    hold: Hold, monkeypatch: pytest.MonkeyPatch
+    hold: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_store: Store, _name: str) -> None:
         raise StorageError("no room left for the database")
@@ -397,36 +275,3 @@ def test_a_database_that_fails_last_does_not_hide_what_was_left_changed(
     monkeypatch.setattr(Board, "give_back", changed)
     with pytest.raises(BoardLeftChanged):
         hold(Board())
-
-
-def test_a_database_that_is_away_for_a_while_is_waited_for_and_nothing_is_lost(
-    hold: Hold, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    append, tries = Store.append, itertools.count()
-
-    def away_twice(self: Store, name: str, event: Event, raw: str = "") -> None:
-        if isinstance(event, Sample) and event.key.text == "1/finals/2/0/0" and next(tries) < 2:
-            raise StorageAway("the database is locked by another program")
-        append(self, name, event, raw)
-
-    monkeypatch.setattr(Store, "append", away_twice)
-    board = Board()
-    assert hold(board).outcome == "complete"
-    assert (board.kept_alive, board.given_back) == (2, 1)
-    assert [_words(one) for one in store.log(STUDY.name)] == [_words(one) for one in EXAMPLE]
-
-
-def test_a_database_that_stays_away_ends_the_night(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_args: object, **_kwargs: object) -> None:
-        raise StorageAway("the database is locked by another program")
-
-    monkeypatch.setattr(night, "DATABASE_PATIENCE_S", 0.0)
-    monkeypatch.setattr(Store, "append", away)
-    board = Board()
-    with pytest.raises(StorageAway):
-        hold(board)
-    assert board.given_back == 1
-
-
-def _words(event: Event) -> str:
-    return event.key.text if isinstance(event, (Sample, Failure)) else event.kind
