@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from example_board import EXAMPLE, STUDY, WHOLE, Board, Holding, Standing, words
 
 from autotune.errors import BoardUnreachable, Interrupted, StorageAway
 from autotune.experiment.bench import Measure
-from autotune.experiment.events import Event, Gap, NightEnded, Sample, Void
+from autotune.experiment.events import Event, Failure, Gap, NightEnded, Sample, Void
 from autotune.runner import lost_board, memory
 from autotune.storage.spool import Kept, Spool
 from autotune.storage.store import Store
@@ -72,15 +71,25 @@ class Database:
     at: str = ""
     tries: float = math.inf
     is_away: bool = False
+    third_time: Callable[[], None] | None = None
+    asked: int = 0
 
     def ask(self, event: Event | None = None) -> None:
         self.is_away = self.is_away or (event is not None and words(event) == self.at)
         if self.is_away:
+            self.asked += 1
+            if self.third_time is not None and self.asked == 3:
+                self.third_time()
             if self.tries <= 0:
                 self.is_away, self.at = False, ""
                 return
             self.tries -= 1
             raise StorageAway("the database is locked by another program", hint="wait")
+
+
+def later(clock: Standing, seconds: float) -> None:
+    """It is so much later now."""
+    clock.ahead_s += seconds
 
 
 @dataclass
@@ -148,8 +157,10 @@ def test_a_database_that_does_not_come_back_by_the_deadline_ends_the_night_and_t
     hold: Holding, store: Store, database: Database
 ) -> None:
     database.at = "1/finals/2/0/0"
-    board = Board(clock=Standing(0.0))
-    deadline_s = board.clock.now_s + STUDY.busy_s + 3
+    clock = Standing(0.0)
+    database.third_time = lambda: later(clock, 1000.0)
+    board = Board(clock=clock)
+    deadline_s = clock.now_s + 1000
     with pytest.raises(
         StorageAway, match="locked by another program, until the deadline; the board is restored"
     ) as told:
@@ -172,14 +183,9 @@ def test_a_night_stopped_while_its_database_is_away_says_where_the_sample_is(
     hold: Holding, store: Store, database: Database
 ) -> None:
     database.at = "1/search/3/0/0"
-
-    class Signalled(Board):
-        def give_back(self) -> tuple[str, ...]:
-            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGHUP)).start()
-            return super().give_back()
-
+    database.third_time = lambda: os.kill(os.getpid(), signal.SIGHUP)
     with pytest.raises(Interrupted) as stopped:
-        hold(Signalled(clock=Standing(0.0)))
+        hold(Board(clock=Standing(0.0)))
     assert stopped.value.exit_code == 128 + signal.SIGHUP
     assert not stopped.value.away, "it is restored"
     assert "what the database did not take is kept in" in hold.text
@@ -239,25 +245,32 @@ def test_a_board_gone_for_good_ends_the_night_and_everything_measured_is_kept(
     assert [words(one) for one in log] == WHOLE[: WHOLE.index("1/finals/2/1/0")]
 
 
+@dataclass
+class Gone(Board):
+    """Lost in the finals and never seen again; `then` happens at the third try to take it."""
+
+    before: Callable[[Measure], Failure | None] = field(default_factory=lambda: Cut("1/finals/2/1/0"))
+    unreachable: list[int] = field(default_factory=lambda: list(range(2, 10_000)))
+    is_far: bool = True
+    then: Callable[[], None] = lambda: None
+
+    def take(self, number: int) -> Board:
+        if self.taken == 3:
+            self.then()
+        return super().take(number)
+
+
 def test_a_signal_while_the_board_is_away_does_not_claim_that_it_is_restored(hold: Holding) -> None:
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    board = Board(
-        before=Cut("1/finals/2/1/0"), clock=Standing(0.0), is_far=True, unreachable=list(range(2, 10_000))
-    )
     with pytest.raises(Interrupted) as stopped:
-        hold(board)
+        hold(Gone(then=lambda: os.kill(os.getpid(), signal.SIGTERM)))
     assert stopped.value.exit_code == 128 + signal.SIGTERM
     assert "out of reach and restores itself" in stopped.value.away
     assert "autotune restore" in stopped.value.hint
 
 
 def test_autotune_stop_while_the_board_is_away_is_exit_code_4(hold: Holding, store: Store) -> None:
-    threading.Timer(0.5, store.request_stop, (STUDY.name,)).start()
-    board = Board(
-        before=Cut("1/finals/2/1/0"), clock=Standing(0.0), is_far=True, unreachable=list(range(2, 10_000))
-    )
     with pytest.raises(BoardUnreachable, match="until asked by `autotune stop`"):
-        hold(board)
+        hold(Gone(then=lambda: store.request_stop(STUDY.name)))
 
 
 def test_a_board_that_is_back_at_once_tears_no_round(hold: Holding, store: Store) -> None:
@@ -334,9 +347,14 @@ def test_a_deadline_slept_through_ends_the_night_at_once(hold: Holding, store: S
 
 def test_a_deadline_that_passes_while_the_board_cools_down_ends_the_wait(hold: Holding) -> None:
     clock = Standing(0.0)
-    board = Board(clock=clock, waits=[600.0])
+
+    class Warm(Board):
+        def keepalive(self) -> None:
+            later(clock, 1000.0)
+
+    board = Warm(clock=clock, waits=[600.0])
     began = time.monotonic()
-    result = hold(board, deadline_s=clock.now_s + STUDY.busy_s + 3)
+    result = hold(board, deadline_s=clock.now_s + 1000)
     assert (result.outcome, result.reason) == ("stopped", "the deadline")
     assert board.given_back == 1
     assert time.monotonic() - began < 60

@@ -41,7 +41,7 @@ def test_a_night_is_ready_when_its_loop_begins_and_pings_from_it(
     tmp_path: Path, manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autotune.runner.service_manager._EVERY_S", 0.001)
-    monkeypatch.setattr("autotune.runner.night.write_mirror", lambda *_args: None)
+    monkeypatch.setattr("autotune.runner.memory.write_mirror", lambda *_args: None)
     study = read_study(synthetic_study_file(tmp_path))
     texts: list[str] = []
     with (
