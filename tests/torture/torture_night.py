@@ -91,6 +91,7 @@ class TortureNight:
             far=far,
         )
         self._orphans = 0
+        self._counted_s = time.monotonic()
         self._pending = ""
         self._what = "the start"
 
@@ -133,6 +134,9 @@ class TortureNight:
 
     def _remember(self, dealt_with: int) -> None:
         self.log.refresh()
+        now_s = time.monotonic()
+        self.state.seconds += now_s - self._counted_s
+        self._counted_s = now_s
         self.state.dealt_with = dealt_with
         self.state.events, self.state.digest = len(self.log.events), self.log.digest
         self.state.write(self.folder)

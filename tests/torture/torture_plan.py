@@ -26,10 +26,12 @@ VICTIMS: Final = ("controller", "ssh", "sshd", "agent", "guardian", "nginx", LIN
 class Form:
     """A form of the torture. `combinations`: who is killed together; `cut_briefly` and `cut_for_good`: who with the cable.
 
-    `first_start_s` and `start_s` are first guesses, from a start to its first load; `foul_share`: deaths in bad weather.
+    `short_stages`: where the short form stays; `foul_share`: deaths in bad weather; `first_start_s` and `start_s` are first
+    guesses, from a start to its first load.
     """
 
     combinations: tuple[frozenset[str], ...]
+    short_stages: tuple[str, ...]
     lease_s: float
     first_start_s: float
     start_s: float
@@ -49,10 +51,17 @@ def _all_of(victims: Sequence[str]) -> tuple[frozenset[str], ...]:
 
 _HERE: Final = ("controller", "agent", "guardian", "nginx")
 _FAR: Final = ("controller", "ssh", "sshd", "agent", "guardian", "nginx")
-LOCAL: Final = Form(combinations=_all_of(_HERE), lease_s=20.0, first_start_s=1.2, start_s=0.9)
+LOCAL: Final = Form(
+    combinations=_all_of(_HERE),
+    short_stages=("calibration", "search", "finalists"),
+    lease_s=20.0,
+    first_start_s=1.2,
+    start_s=0.9,
+)
 """Everything on one machine."""
 LAB: Final = Form(
     combinations=_all_of(_FAR),
+    short_stages=("calibration", "search"),
     lease_s=5.0,
     first_start_s=9.0,
     start_s=2.0,
@@ -68,7 +77,6 @@ _LATE_S, _LOST = (0.002, 0.06), (0.01, 0.08)
 _SWITCH_STAGES: Final = ("search", "finalists", "finals", "series")
 # Few deaths don't carry a night to its end: the short form stays where a minute reaches.
 SHORT: Final = 20
-_SHORT_STAGES: Final = ("calibration", "search", "finalists")
 
 _STAGGERED: Final = 0.3
 _LEFT_RUNNING: Final = 0.35
@@ -124,7 +132,7 @@ def reaches_the_end(deaths: int) -> bool:
 def deal(deaths: int, seed: int, form: Form) -> tuple[Death, ...]:
     """All deaths in the order in which the night meets them; the same for the same number, seed and form."""
     chance = random.Random(f"torture/{seed}/{deaths}")
-    stages = STAGES if reaches_the_end(deaths) else _SHORT_STAGES
+    stages = STAGES if reaches_the_end(deaths) else form.short_stages
     homes = _homes(deaths, stages, chance)
     families = _families(form, homes, chance)
     used: Counter[frozenset[str]] = Counter()

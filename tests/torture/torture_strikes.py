@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SAMPLE_S: Final = 1.4
 # A first guess, corrected by what is seen: from nginx's end to the journal's.
 RESTORE_S: Final = 0.003
+_CUT_FIRST: Final = 0.6
 _BRIEFLY_S: Final = (0.1, 2.0)
 _CORRECTED: Final = 0.3
 STUCK_S: Final = 60.0
@@ -202,7 +203,11 @@ class Striker:
         story = self.watch.story
         phase, loads, wills = story.phase, story.loads, story.wills
         journal = self.watch.journal.exists()
-        killed = kill(victims, death.gaps_s, self._chance) | self._cut(death)
+        # Cut first, nobody hears of the deaths at the cable's other end.
+        cut_first = self._chance.random() < _CUT_FIRST
+        killed = self._cut(death) if cut_first else frozenset()
+        killed |= kill(victims, death.gaps_s, self._chance)
+        killed |= self._cut(death) if not cut_first else frozenset()
         if not killed:
             return None
         at_s = time.monotonic()
