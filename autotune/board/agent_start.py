@@ -35,6 +35,8 @@ INSTALLED: Final = INSTALL_DIR + "/agent"
 """Where `autotune board install` puts an agent: root's own, the one program that its sudo rule names."""
 SSH_CONFIG: Final = "AUTOTUNE_SSH_CONFIG"
 """Environment variable that names another ssh configuration than the user's (as `ssh -F` does)."""
+ASKS_NOBODY: Final = {"SSH_ASKPASS_REQUIRE": "never"}
+"""Environment of every ssh: BatchMode does not reach a jump host's, which would put a window on the screen at night."""
 CONNECTS_WITHIN_S: Final = 20
 """How long ssh waits for sshd's greeting; an sshd that accepts and says nothing is given up then."""
 _COMPLAINTS_CAP: Final = 1 << 24
@@ -177,7 +179,13 @@ def start_agent(
     from_agent, agent_out = os.pipe()
     try:
         process = subprocess.Popen(
-            argv, stdin=agent_in, stdout=agent_out, stderr=complaints, start_new_session=True, cwd="/"
+            argv,
+            stdin=agent_in,
+            stdout=agent_out,
+            stderr=complaints,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, **ASKS_NOBODY},
         )
     except OSError as problem:
         os.close(to_agent)
@@ -236,7 +244,9 @@ def ssh_argv(board: SshBoard) -> list[str]:
         "ControlPath=none",  # a shared connection's end would be this one's, and a canary over it proves nothing
         "ForwardAgent=no",
         "ForwardX11=no",
+        "LogLevel=INFO",  # why ssh gave up is the last line of what it says
         "PermitLocalCommand=no",
+        "RemoteCommand=none",
         "ServerAliveCountMax=3",
         "ServerAliveInterval=5",
     )

@@ -21,7 +21,7 @@ from autotune.board.address import BoardAddress, SshBoard, read_address, restore
 from autotune.board.agent_start import GREETING, shipment, start_agent
 from autotune.board.clock import ClockSeen, compare
 from autotune.board.facts import BoardFacts
-from autotune.board.reaching import answers_afresh, by_hand, greeting_trouble, ssh_trouble
+from autotune.board.reaching import answers_afresh, by_hand, greeting_trouble, last_words, ssh_trouble
 from autotune.board.records import (
     Begun,
     BoardStatus,
@@ -399,9 +399,9 @@ class Connection:
     def _said(self) -> str:
         """The agent's last words on its standard error."""
         with contextlib.suppress(OSError, ValueError):
-            self._complaints.seek(0)
-            lines = self._complaints.read(1 << 16).decode("utf-8", "replace").strip().splitlines()
-            return lines[-1] if lines else ""
+            end = self._complaints.seek(0, os.SEEK_END)
+            self._complaints.seek(max(0, end - (1 << 16)))
+            return last_words(self._complaints.read().decode("utf-8", "replace"))
         return ""
 
 

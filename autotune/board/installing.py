@@ -28,7 +28,7 @@ from autotune.board.agent_start import (
 )
 from autotune.board.connection import Connection
 from autotune.board.facts import BoardFacts
-from autotune.board.reaching import greeting_trouble, ssh_trouble
+from autotune.board.reaching import greeting_trouble, last_words, ssh_trouble
 from autotune.board.reading import read_record
 from autotune.errors import BoardUnreachable, NotPermitted, UsageError
 
@@ -103,8 +103,7 @@ def _ssh(
 
 
 def _last_line(said: bytes) -> str:
-    lines = said[-_REPLY_CAP:].decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    return last_words(said[-_REPLY_CAP:].decode("utf-8", "replace"))
 
 
 def _run(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...]) -> Installed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import selectors
 import shlex
@@ -11,12 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from autotune.board.address import BoardAddress, SshBoard
-from autotune.board.agent_start import ssh_argv
+from autotune.board.agent_start import ASKS_NOBODY, ssh_argv
 from autotune.errors import BoardUnreachable, NotPermitted
 
 _AFRESH_WITHIN_S: Final = 45.0
 _AFRESH_PAUSE_S: Final = 0.5
 _SAID_CAP: Final = 1 << 18
+_SAYS_NOTHING: Final = ("UNKNOWN port 65535", "kex_exchange_identification: ")
 _SSH_FAILED, _NOT_FOUND, _NOT_RUNNABLE = 255, 127, 126
 
 
@@ -51,6 +53,7 @@ def _says(word: str, argv: list[str], until: float, waiting: Callable[[], None])
             stderr=subprocess.DEVNULL,
             bufsize=0,
             start_new_session=True,
+            env={**os.environ, **ASKS_NOBODY},
         )
     except OSError:
         return False
@@ -105,6 +108,13 @@ def greeting_trouble(board: BoardAddress, word: str, rest: str) -> BoardUnreacha
             return BoardUnreachable(f"the agent's greeting can't be understood: {f'{word} {rest}'[:60]!r}")
 
 
+def last_words(said: str) -> str:
+    """The last line of complaints that says why: what ssh adds when a jump host has given up says nothing."""
+    lines = said.strip().splitlines()
+    telling = [line for line in lines if not any(words in line for words in _SAYS_NOTHING)]
+    return (telling or lines or [""])[-1]
+
+
 def ssh_trouble(board: BoardAddress, exit_code: int, said: str) -> BoardUnreachable | None:
     """What ssh's exit code and last words mean, and the next command; None when it isn't ssh's own trouble.
 
@@ -131,13 +141,14 @@ def ssh_trouble(board: BoardAddress, exit_code: int, said: str) -> BoardUnreacha
     lowered = said.lower()
     if "host key verification failed" in lowered or "host key is known" in lowered:
         return BoardUnreachable(
-            f"the host key of {where} is not known here, or is another than it was",
+            f"the host key of {where}, or of a host on the way there, is not known here, or is another than it was",
             hint=f"log in once by hand and compare its fingerprint: {login}",
         )
     if "permission denied" in lowered or "too many authentication failures" in lowered:
         return NotPermitted(
             f"{where} lets nobody in without a password: {said}",
-            hint=f"give it your key: {login.replace('ssh', 'ssh-copy-id', 1)}",
+            hint=f"give it your key: {login.replace('ssh', 'ssh-copy-id', 1)}; a key with a passphrase must be in your "
+            "ssh-agent: ssh-add",
         )
     return BoardUnreachable(
         f"no line to {where}: {said or 'ssh ended without a word'}", hint=f"try by hand: {login}"

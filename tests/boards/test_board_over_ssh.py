@@ -231,7 +231,7 @@ def test_restore_needs_no_database_and_no_line_that_was_there_before(lab: Lab) -
     with connect(ADDRESS, prefix=lab.on_client) as connection:
         connection.begin(study="lab", night=1, holder="test", lease_s=60)
         change(connection, original + 7)
-        for pid in _agents(lab):
+        for pid in agents(lab):
             os.kill(pid, signal.SIGKILL)
     assert value(lab) == original + 7
     with connect(ADDRESS, prefix=lab.on_client) as connection:
@@ -242,8 +242,7 @@ def test_restore_needs_no_database_and_no_line_that_was_there_before(lab: Lab) -
 def _victim(lab: Lab, held: Connection, who: str) -> int:
     if who == "ssh":
         return held.agent_pid
-    agents = [pid for pid in _agents(lab) if _name(pid) != "autotune-guard"]
-    agent = max(agents)
+    agent = max(pid for pid in agents(lab) if _name(pid) != "autotune-guard")
     if who == "agent":
         return agent
     parent = agent
@@ -252,7 +251,7 @@ def _victim(lab: Lab, held: Connection, who: str) -> int:
     return parent
 
 
-def _agents(lab: Lab) -> list[int]:
+def agents(lab: Lab) -> list[int]:
     """Agents and guardians on the board."""
     found = []
     mounts = Path(f"/proc/{lab.board_pid}/ns/mnt").readlink()
