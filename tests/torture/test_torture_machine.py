@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -122,6 +123,19 @@ def test_a_process_is_found_by_what_it_is() -> None:
         sleeper.kill()
         sleeper.wait()
     assert not [one for one in processes() if one.pid == sleeper.pid]
+
+
+def test_an_ssh_is_no_agent_though_it_names_one(tmp_path: Path) -> None:
+    program = shutil.copy(shutil.which("sleep") or "", tmp_path / "ssh")
+    client = subprocess.Popen(["bash", "-c", f"exec -a 'ssh board autotune-agent 1 2' {program} 100"])
+    try:
+        while (Path(f"/proc/{client.pid}/comm").read_text()) != "ssh\n":
+            os.sched_yield()
+        [found] = [one for one in processes() if one.pid == client.pid]
+        assert (found.role, found.is_here) == ("ssh", True)
+    finally:
+        client.kill()
+        client.wait()
 
 
 def test_only_who_was_there_counts_as_killed() -> None:

@@ -118,6 +118,7 @@ class Inspector:
         for one in wrong:
             self._say(f"WRONG after {what}: {one}")
         self._say(f"  kept in {place}")
+        self._state.write(self._folder)  # whatever kills us now
 
     def put_back(self) -> None:
         """The last thing done, whatever happened: the board is as it was."""

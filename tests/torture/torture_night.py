@@ -114,8 +114,8 @@ class TortureNight:
                 left.pop(0)
                 tries = 0
             if struck is not None:
-                self._count(death, struck)
                 self._after(struck, stays=death.left_running and bool(left) and left[0].stratum != "begin")
+                self._count(death, struck)  # one in which we are interrupted comes again
                 self._tell(death, struck)
             if self._far is not None:
                 self._far.become(FAIR)
