@@ -12,7 +12,7 @@ from autotune.errors import AutotuneError, StorageError
 
 # A busy machine takes seconds to start a program; one that has said something and lives on has begun.
 _BEGINS_WITHIN_S = 15.0
-_SETTLES_S = 1.0
+_SETTLES_S = 2.0
 
 
 class _EndedAtOnceError(AutotuneError):

@@ -125,11 +125,19 @@ def resume(
 
 
 def _enter(options: NightOptions, file: str, wishes: Wishes) -> None:
+    from autotune.cli.morning import Morning
+    from autotune.errors import DefinitionError
     from autotune.storage.store import Store
 
     question = study_file(file)
     with Store.open(storage_url(options.storage)) as store:
-        store.enter(question)
+        try:
+            store.enter(question)
+        except DefinitionError as problem:
+            known = store.study(question.name)
+            morning = Morning(store, known, options.summary_command)
+            _tell_failure(known, problem, morning, json=options.json)
+            raise
         _night(store, question, options, wishes)
 
 

@@ -77,6 +77,8 @@ StartLimitBurst=20
 Type=notify
 NotifyAccess=main
 WorkingDirectory={_path(service.directory)}
+# Where it hung, in the journal, when the watchdog ends it.
+Environment=PYTHONFAULTHANDLER=1
 EnvironmentFile={_path(service.environment_file)}
 {chr(10).join(lines)}
 # The loop tells that it goes round before every sample. The longest round of this study, with room:

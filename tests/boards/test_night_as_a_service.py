@@ -175,6 +175,7 @@ def test_a_night_from_its_timer_through_every_death_to_its_stop(machine: Systemd
     measured = samples(machine)
     assert within(40, lambda: samples(machine) > measured), machine.journal(UNIT)
     assert machine.show(UNIT, "NRestarts") == "1"
+    assert "Fatal Python error: Aborted" in machine.journal(UNIT)
 
     # All of the service is killed, and the service is told to restore nothing: its guardian is not of it.
     drop_in(machine, UNIT, "[Service]\nRestart=no\nExecStopPost=\n")

@@ -14,6 +14,7 @@ import pytest
 from front_door import Autotune, front_door, only_json
 
 from autotune.cli import morning
+from autotune.definitions.study_file import read_study
 from autotune.errors import BoardLeftChanged, BoardUnfit, BoardUnreachable, Interrupted
 from autotune.experiment.events import NightEnded
 from autotune.experiment.study import Study
@@ -21,6 +22,7 @@ from autotune.runner.nights import NightResult
 from autotune.runner.notices import Watcher
 from autotune.storage.store import Store
 from night_example import a_night, a_store, a_study
+from synthetic_study import synthetic_study_file
 
 Outcome: TypeAlias = Literal["complete", "already complete", "stopped", "refused", "systemic failure"]
 Play: TypeAlias = Callable[..., None]
@@ -237,6 +239,19 @@ def test_a_study_can_not_bring_a_command(autotune: Autotune, tmp_path: Path) -> 
     shipped = (tmp_path / "x" / "synthetic.toml").read_text()
     file.write_text(shipped + '\n[summary]\ncommand = ["sh", "-c", "echo gotcha"]\n')
     assert autotune("run", str(file)).exit_code == 3
+
+
+def test_a_study_that_became_another_one_is_told_too(
+    autotune: Autotune, tmp_path: Path, command: str
+) -> None:
+    file = synthetic_study_file(tmp_path)
+    storage = ("--storage", f"sqlite:///{tmp_path}/b.db")
+    with Store.open(storage[1]) as store:
+        store.enter(read_study(file))
+    file.write_text(file.read_text().replace("connections = 100", "connections = 200"))
+    assert autotune("run", str(file), *storage, "--summary-command", command).exit_code == 3
+    assert "connections" in (tmp_path / "mail").read_text()
+    assert "Night 1 of numbers did not begin" in (tmp_path / "mail").read_text()
 
 
 def test_outside_its_hours_a_night_is_not_begun(
