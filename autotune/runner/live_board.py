@@ -18,6 +18,7 @@ from autotune.runner.clocks import WallClock
 from autotune.runner.fitness import CoolDown
 from autotune.runner.line import line_mbit_per_s
 from autotune.runner.live_bench import LiveBench
+from autotune.runner.lost_lines import LostLines
 from autotune.runner.night_board import Beginning, StockChanged
 from autotune.runner.preflight import consent, describe, needs, require, self_test
 from autotune.runner.session import Held
@@ -29,6 +30,7 @@ class LiveBoard:
     def __init__(self, study: Study) -> None:
         self._study = study
         self.clock = WallClock()
+        self._lost = LostLines()
 
     @property
     def is_far(self) -> bool:
@@ -42,15 +44,16 @@ class LiveBoard:
         return () if doubt is None else (doubt,)
 
     def take(self, night: int) -> LiveHold:
-        return LiveHold(Held.take(self._study, night), self.clock)
+        return LiveHold(Held.take(self._study, night), self.clock, self._lost)
 
 
 class LiveHold:
     """A held machine, and the bench on it."""
 
-    def __init__(self, held: Held, clock: WallClock) -> None:
+    def __init__(self, held: Held, clock: WallClock, lost: LostLines) -> None:
         self._held = held
         self._clock = clock
+        self._lost = lost
         self._bench: LiveBench | None = None
         self._cooling = CoolDown(held.study.fitness, lambda: held.connection.counters().levels)
 
@@ -81,7 +84,8 @@ class LiveHold:
         if self._bench is None:
             message = "a hold measures once its night has begun or goes on"
             raise AssertionError(message)
-        return self._bench.measure(order, self._cooling.start)
+        bench, start = self._bench, self._cooling.start
+        return self._lost.measured(order, lambda: bench.measure(order, start))
 
     def keepalive(self) -> None:
         self._held.connection.keepalive()

@@ -28,6 +28,7 @@ from autotune.runner.clocks import WallClock
 from autotune.runner.fitness import Start
 from autotune.runner.live_bench import LiveBench
 from autotune.runner.live_board import LiveHold
+from autotune.runner.lost_lines import LostLines
 from autotune.runner.meters import ALLOW
 from autotune.runner.session import Held, read_board
 from autotune.runner.truths import truths_of
@@ -167,9 +168,9 @@ def test_a_night_that_goes_on_asks_again_whether_its_power_command_may_be_run(
     begun = NightBegun(night=1, at="2026-01-01T00:00:00+00:00", stock={}, facts={}, space_ids=())
     monkeypatch.delenv(ALLOW, raising=False)
     with pytest.raises(BoardUnfit, match="meter --watts, which you have not allowed"):
-        LiveHold(board, WallClock()).go_on(begun)
+        LiveHold(board, WallClock(), LostLines()).go_on(begun)
     monkeypatch.setenv(ALLOW, "meter --watts")
-    LiveHold(board, WallClock()).go_on(begun)
+    LiveHold(board, WallClock(), LostLines()).go_on(begun)
 
 
 def test_a_night_on_a_warm_board_waits_cools_down_and_then_measures(
@@ -180,7 +181,7 @@ def test_a_night_on_a_warm_board_waits_cools_down_and_then_measures(
     assert board_namespace.run("mount", "-t", "tmpfs", "tmpfs", "/sys/class").returncode == 0
     board_namespace.run("mkdir", "-p", zone)
     board_namespace.write(f"{zone}/type", "soc-thermal\n")
-    hold = LiveHold(held(board_namespace), WallClock())
+    hold = LiveHold(held(board_namespace), WallClock(), LostLines())
     begun = NightBegun(night=1, at="2026-01-01T00:00:00+00:00", stock={}, facts={}, space_ids=())
     hold.go_on(begun)
     log: list[Event] = [begun]
