@@ -37,7 +37,6 @@ ReportOption: TypeAlias = Annotated[
 OptionalBoard: TypeAlias = Annotated[
     str, typer.Argument(metavar="[BOARD]", help="Which board to restore: local, or ssh://user@host:port.")
 ]
-EarlierBoardOption: TypeAlias = Annotated[str, typer.Option("--board", hidden=True)]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -140,9 +139,7 @@ def _report(study: Study, file: Path, *, json: bool) -> None:
     )
 
 
-def restore(
-    board: OptionalBoard = "local", *, earlier: EarlierBoardOption = "", json: JsonOption = False
-) -> None:
+def restore(board: OptionalBoard = "local", *, json: JsonOption = False) -> None:
     """Put back what a dead tuner has left changed.
 
     Needs no database, and may be run from any machine that reaches the board. Harmless at any time; refuses while a
@@ -150,7 +147,6 @@ def restore(
     """
     from autotune.runner.restoring import restore as put_back
 
-    board = earlier or board
     ended = put_back(board)
     if json:
         print_json({"board": board, "restored": list(ended.restored), "left": []})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from autotune.board.address import restore_command
 from autotune.experiment.events import Event, Failure, Gap, NightBegun, Sample, Void
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import AARecord
@@ -120,6 +121,6 @@ def _of_night(log: Sequence[Event], night: int) -> list[Event]:
 def _next(study: Study, ending: Ending) -> Paragraph:
     lines = [ending.hint] if ending.hint else []
     if ending.board != "restored" and not study.is_synthetic:
-        lines.append(f"autotune restore --board {study.board}")
+        lines.append(restore_command(study.board))
     lines += [f"autotune resume {study.name}", f"autotune show {study.name}"]
     return Paragraph(title="Next", lines=tuple(lines))

@@ -61,7 +61,7 @@ def service_text(service: Service) -> str:
     study = service.study
     run = ["run", service.study_file, "--between", f"{service.begins}-{service.ends}"]
     run += ["--new-night"] if service.new_night else []
-    restore = ["restore", "--board", study.board]
+    restore = ["restore", study.board]
     online = "" if service.of_user else "Wants=network-online.target\nAfter=network-online.target\n"
     lines = [
         f"ExecStart={_command(service.program, run)}",

@@ -92,7 +92,7 @@ class Tuner:
         )
 
     def restore(self) -> subprocess.CompletedProcess[str]:
-        return self.call("restore", "--board", self.board)
+        return self.call("restore", self.board)
 
     def _argv(self, *arguments: str) -> list[str]:
         return [*self.prefix, sys.executable, "-m", "autotune", *arguments]
