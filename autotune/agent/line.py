@@ -126,6 +126,7 @@ class Line:
         if len(self._rest) > MAX_LINE:
             self._over = Leave("a request is longer than a line may be", 1)
         if len(self._waiting) > _WAITING_CAP:
+            self._waiting.clear()
             self._over = Leave("more requests wait than a controller has", 1)
 
     def _hear(self, request: Request) -> None:

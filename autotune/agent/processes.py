@@ -68,9 +68,9 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def is_agent(pid: int) -> bool:
-    """Whether it is an agent, or a fork of one that has not become another program yet."""
-    return any(word in _AGENT for word in command_line(pid).split(b"\0"))
+def is_agents_fork(pid: int) -> bool:
+    """Whether it may be a fork of an agent that has not become another program yet; never this very process."""
+    return pid != os.getpid() and any(word in _AGENT for word in command_line(pid).split(b"\0"))
 
 
 def children(pid: int) -> List[int]:
@@ -229,7 +229,7 @@ def find_leftovers(places: Places, token: str, recorded: Sequence[Recorded]) -> 
         if stat.name.startswith(_OURS):
             ours = recorded_itself or _belongs(stat, groups, word, below)
         else:
-            ours = recorded_itself and is_agent(pid)
+            ours = recorded_itself and is_agents_fork(pid)
         if ours:
             found.add(pid)
     return sorted(found)

@@ -171,7 +171,7 @@ def _stops(pid: int) -> bool:
     words = processes.command_line(pid).rstrip(b"\0").decode("utf-8", "replace").split("\0")
     unit = words[-1].rpartition("/")[2].partition(".service")[0] if words[-2:-1] == ["stop"] else ""
     script = words[-2].rpartition("/")[2] if len(words) > 1 and words[-1] == "stop" else ""
-    return processes.is_agent(pid) or any(_NAME.fullmatch(name) for name in (unit, script))
+    return processes.is_agents_fork(pid) or any(_NAME.fullmatch(name) for name in (unit, script))
 
 
 def is_running(service: Service) -> bool:
