@@ -6,11 +6,14 @@ import math
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import lab
+import weather
 from switch_board import Prepared, prepared, switch_ms
 from switch_values import PARAMETERS, VALUES
 
@@ -56,8 +59,11 @@ class LabSwitches:
         )
 
 
-def measure_lab(pairs: int, study: Study) -> LabSwitches:
-    """The controller sits on the lab's client, as does the agent of the local switches; the other one is the board's."""
+def measure_lab(pairs: int, study: Study, *, late_s: float) -> LabSwitches:
+    """The controller sits on the lab's client, as does the agent of the local switches; the other one is the board's.
+
+    `late_s`: so much later does each packet between the two arrive, either way.
+    """
     if why := lab.why_no_lab():
         raise NotPermitted(f"no lab to be had: {why}", hint="scripts/lab --help says what it needs")
     far = study.model_copy(update={"board": lab.ADDRESS})
@@ -66,6 +72,7 @@ def measure_lab(pairs: int, study: Study) -> LabSwitches:
         directory.mkdir(mode=0o700)
         with (
             lab.a_lab(directory) as made,
+            _late(made, late_s),
             prepared(made.on_client, study, VALUES, PARAMETERS) as here,
             prepared(made.on_client, far, VALUES, PARAMETERS) as there,
         ):
@@ -75,6 +82,21 @@ def measure_lab(pairs: int, study: Study) -> LabSwitches:
                 pairs=tuple(found[1:]),  # the first pair starts both servers
                 afresh_ms=statistics.median(_afresh_ms(there) for _ in range(_ROUND_TRIPS)),
             )
+
+
+@contextmanager
+def _late(made: lab.Lab, late_s: float) -> Iterator[None]:
+    if not late_s:
+        yield
+        return
+    made_by = weather.weather_of(made)
+    if made_by is None:
+        raise NotPermitted("no packet can be made late: no netem and no TAP devices")
+    try:
+        made_by.become(weather.Forecast(delay_s=late_s))
+        yield
+    finally:
+        made_by.close()
 
 
 def _pair(here: Prepared, there: Prepared, turn: int) -> Pair:
