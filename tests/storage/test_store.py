@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from postgresql_server import a_server, why_no_postgresql
 from storage_examples import AT, a_failure, a_night, a_proposal, a_sample, a_study
 
 from autotune.errors import BoardBusy, DefinitionError, StorageAway, StorageError
@@ -268,76 +263,13 @@ class TestSqliteStore(StoreContract):
         return f"sqlite:///{tmp_path / 'new directory' / 'autotune.db'}"
 
 
-def _postgresql_programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    return found[-1].parent if found else None
-
-
-def _someone_but_root() -> str | None:
-    """PostgreSQL doesn't run as root."""
-    if os.getuid():
-        return None
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return next(name for name in ("postgres", "nobody") if name in known)
-
-
 @pytest.fixture(scope="session")
 def postgresql_socket() -> Iterator[Path]:
     """The socket directory of a PostgreSQL server of our own, gone afterwards."""
-    programs = _postgresql_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed here (Debian's package postgresql)")
-    pytest.importorskip(
-        "psycopg", reason="psycopg is not installed here (the extra autotune-board[postgres])"
-    )
-    someone = _someone_but_root()
-    root = Path(tempfile.mkdtemp(prefix="autotune-pg-"))
-    try:
-        if someone is not None:
-            shutil.chown(root, someone)
-        subprocess.run(
-            [
-                programs / "initdb",
-                "-D",
-                root / "data",
-                "-U",
-                "tester",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--no-sync",
-            ],
-            user=someone,
-            cwd="/",
-            check=True,
-            capture_output=True,
-        )
-        with (root / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [
-                    programs / "postgres", "-D", root / "data", "-k", root,
-                    "-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB",
-                ],
-                user=someone, cwd="/", stdout=log, stderr=log,
-            )  # fmt: skip
-        try:
-            for _ in range(100):
-                ready = subprocess.run(
-                    [programs / "psql", "-h", root, "-U", "tester", "-d", "postgres", "-c", "select 1"],
-                    check=False,
-                    capture_output=True,
-                )
-                if ready.returncode == 0:
-                    break
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    server.wait(0.1)
-            yield root
-        finally:
-            server.terminate()
-            server.wait(20)
-    finally:
-        shutil.rmtree(root)
+    if why := why_no_postgresql():
+        pytest.skip(why)
+    with a_server() as server:
+        yield server.directory
 
 
 @pytest.fixture
