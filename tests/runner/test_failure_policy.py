@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from example_board import EXAMPLE, STUDY, WHOLE, Board, Holding, Standing, words
 
-from autotune.errors import BoardUnreachable, Interrupted, StorageAway
+from autotune.errors import BoardUnreachable, Interrupted, StorageAway, StorageLost
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Event, Failure, Gap, NightEnded, Sample, Void
 from autotune.runner import lost_board, memory
@@ -220,6 +221,26 @@ def test_board_and_database_at_the_end_of_one_cable_are_both_waited_for(
     assert hold(board).outcome == "complete"
     assert [words(one) for one in store.log(STUDY.name) if not isinstance(one, (Gap, Void))] == WHOLE
     assert kept_in_spool(store) == []
+
+
+def test_a_database_deleted_with_its_directory_is_made_again_from_the_spool(
+    hold: Holding, store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "deleted"
+    url = f"sqlite:///{folder}/night.db"
+
+    def before(order: Measure) -> None:
+        if order.key.text == "1/finals/2/1/0":
+            shutil.rmtree(folder, ignore_errors=True)
+
+    with Store.open(url) as lost, pytest.raises(StorageLost) as told:
+        replace(hold, store=lost)(Board(before=before))
+    assert told.value.exit_code == 8
+    assert "what the database did not take is kept in" in hold.text
+    with Store.open(url) as anew:
+        assert replace(hold, store=anew)(Board()).outcome == "complete"
+        log = anew.log(STUDY.name)
+    assert [words(one) for one in log if not isinstance(one, Gap)] == WHOLE
 
 
 # -- the board
