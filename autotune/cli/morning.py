@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotune.cli.output import say
+from autotune.cli.places import log_path
 from autotune.errors import (
     AutotuneError,
     BoardLeftChanged,
@@ -22,11 +23,11 @@ from autotune.errors import (
     UsageError,
 )
 from autotune.experiment.synthetic_boards import LABEL
-from autotune.storage.places import state_dir
 
 if TYPE_CHECKING:
     from autotune.experiment.events import Event
     from autotune.experiment.study import Study
+    from autotune.measurement.calibration import AARecord
     from autotune.report.page import Page
     from autotune.report.summary_page import BoardState, Ending
     from autotune.runner.nights import NightResult
@@ -67,7 +68,7 @@ class Morning:
             board="restored",
             restored=len(result.restored),
         )
-        return self._tell(log, ending, exit_code)
+        return self._tell(log, ending, exit_code, self._store.aa_record())
 
     def of_failure(self, problem: Exception) -> Summary:
         """A sitting that an error or a signal ended."""
@@ -97,13 +98,15 @@ class Morning:
         )
         return night_count(log) + (0 if ended or open_night(log) else 1)
 
-    def _tell(self, log: Sequence[Event], ending: Ending, exit_code: int) -> Summary:
+    def _tell(
+        self, log: Sequence[Event], ending: Ending, exit_code: int, record: AARecord | None = None
+    ) -> Summary:
         from autotune.report.changes import last_night
         from autotune.report.markdown import page_markdown
         from autotune.report.page import Page, Paragraph
         from autotune.report.summary_page import headline, summary_page
 
-        page = summary_page(self._study, log, ending)
+        page = summary_page(self._study, log, ending, record)
         origin = f"{LABEL}. " if self._study.is_synthetic else ""
         text = page_markdown(f"{origin}{self._study.name}, night {ending.night}", page)
         file = summary_file(self._store, self._study.name, ending.night)
@@ -140,11 +143,14 @@ class Morning:
 
 def summary_file(store: Store, study: str, night: int) -> Path:
     """Where a night's summary is: beside its log."""
-    return summaries_dir(store) / f"{study}.night-{night}.md"
+    return log_path(store, study).with_name(f"{study}.night-{night}.md")
 
 
-def summaries_dir(store: Store) -> Path:
-    return state_dir() if store.path is None else store.path.parent
+def last_summary(store: Store, study: str) -> int:
+    """The number of the last night that has one; 0 without any."""
+    beside = log_path(store, study).parent
+    numbers = [file.stem.rpartition("-")[2] for file in beside.glob(f"{study}.night-*.md")]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 def _words(command: str) -> list[str]:

@@ -24,7 +24,7 @@ RawOption: TypeAlias = Annotated[
 ]
 NightOption: TypeAlias = Annotated[
     int | None,
-    typer.Option("--night", metavar="N", min=1, help="Compare this night instead of the last one."),
+    typer.Option("--night", metavar="N", min=1, help="This night instead of the last one."),
 ]
 ToOption: TypeAlias = Annotated[
     Path, typer.Option("--to", metavar="DIR", help="A new or empty directory for the files.")
@@ -38,6 +38,11 @@ def add_commands(app: typer.Typer) -> None:
         rich_help_panel=panel,
         epilog=examples("autotune compare quickstart", "autotune compare localhost --night 1 --json"),
     )(compare)
+    app.command(
+        "summary",
+        rich_help_panel=panel,
+        epilog=examples("autotune summary localhost", "autotune summary localhost --night 1"),
+    )(summary)
     app.command(
         "show",
         rich_help_panel=panel,
@@ -78,6 +83,30 @@ def compare(
         print_json(comparison_json(study, log, found, record), board=study.board)
     else:
         print_page(comparison_page(study, log, found, record), board=study.board)
+
+
+def summary(
+    name: StudyName, *, night: NightOption = None, storage: StorageOption = "", json: JsonOption = False
+) -> None:
+    """Print the morning summary of a night again, as it was written.
+
+    Markdown: the answer, how the night ended, whether the board is as it was, what was lost, what to do next.
+    """
+    from autotune.cli.morning import last_summary, summary_file
+    from autotune.errors import UsageError
+
+    with open_study(storage, name) as store:
+        number = night or last_summary(store, name)
+        file = summary_file(store, name, number)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        which = f"no night {night} with a summary" if night else "no summary yet"
+        raise UsageError(f"{name} has {which}", hint=f"What there is: autotune compare {name}") from None
+    if json:
+        print_json({"study": name, "night": number, "file": str(file), "markdown": text})
+    else:
+        print_lines(text.rstrip("\n"))
 
 
 def show(

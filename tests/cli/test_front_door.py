@@ -21,6 +21,7 @@ COMMANDS = (
     ("status",),
     ("list",),
     ("compare",),
+    ("summary",),
     ("show",),
     ("export",),
     ("apply",),

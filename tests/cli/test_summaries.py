@@ -99,6 +99,17 @@ def test_a_complete_night_is_told_answer_first_and_what_was_lost_after_it(
     assert "The board is as it was." in done.stdout
 
 
+def test_it_can_be_read_again(autotune: Autotune, played: Play, url: str, tmp_path: Path) -> None:
+    words = ("summary", "invented", "--storage", url)
+    assert autotune(*words).exit_code == 2
+    played("complete")
+    autotune("resume", "invented", "--storage", url)
+    text = (tmp_path / "invented.night-1.md").read_text()
+    assert autotune(*words).stdout == text
+    assert only_json(autotune(*words, "--json"))["markdown"] == text
+    assert "no night 7" in autotune(*words, "--night", "7").stderr
+
+
 def test_one_that_the_deadline_cut_says_so_and_how_to_go_on(
     autotune: Autotune, played: Play, url: str, tmp_path: Path
 ) -> None:
