@@ -11,6 +11,8 @@ AutotuneError                1  our bug, when raised bare
 │   └── SettingUnsupported   5  this board can't carry this setting
 ├── BoardLeftChanged         6  something could not be put back
 ├── LoadGeneratorFailed      7  wrk is missing or won't run
+│   └── LoadHostUnreachable  7  no line to the machine that the load comes from, or it is gone
+│       └── LoadHostMisunderstood  what comes from there is not what an agent says
 ├── StorageError             8  the database
 │   ├── StorageAway          8  it does not take anything now: locked, full, or its server is away
 │   └── StorageLost          8  its file is gone, and what it held could not be saved
@@ -97,6 +99,14 @@ class BoardLeftChanged(AutotuneError):
 
 class LoadGeneratorFailed(AutotuneError):
     exit_code = 7
+
+
+class LoadHostUnreachable(LoadGeneratorFailed):
+    pass
+
+
+class LoadHostMisunderstood(LoadHostUnreachable):
+    pass
 
 
 class StorageError(AutotuneError):

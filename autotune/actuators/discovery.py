@@ -14,7 +14,7 @@ from autotune.actuators.own_site import OwnSite
 from autotune.actuators.site import Site
 from autotune.actuators.target import Sight, Target
 from autotune.board.facts import BoardFacts
-from autotune.board.placement import CpuPlacement, place
+from autotune.board.placement import CpuPlacement, place_for
 from autotune.board.records import Built, NginxFiles, Reading
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.experiment.study import ManagedNginx, Study
@@ -121,7 +121,7 @@ def discover(
 
     `own`: the user's nginx configuration as it was read, for a study of that.
     """
-    placement = place(facts, study.placement)
+    placement = place_for(facts, study)
     workbench = Workbench.of(study.builds, cached)
     sight = Sight(facts=facts, readings=readings, placement=placement, interface=interface)
     site, problem = _site(study, readings, facts, placement, own)

@@ -1,4 +1,4 @@
-"""An nginx of our own: the packaged configuration, one server with the study's files, loopback addresses."""
+"""An nginx of our own: the packaged configuration, one server with the study's files, on loopback or where the load comes in."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ class ManagedSite:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return _ADDRESSES
+        """One alone where the load comes over a network: the closing connections of the last load are in its machine's
+        TIME_WAIT then, and it is asked for free ports before each run.
+        """
+        return (self.server.address,) if self.server.address else _ADDRESSES
 
     @property
     def passes_on(self) -> bool:
@@ -111,7 +114,8 @@ class ManagedSite:
         order, listen = None, ""
         if self.php is not None:
             self._refuse_starving(chosen)
-            listen = fpm.listen_of(chosen, self.php_values, begun, address, self.server.port)
+            inside = _ADDRESSES[0] if self.server.address else address  # php-fpm is for nobody but this nginx
+            listen = fpm.listen_of(chosen, self.php_values, begun, inside, self.server.port)
             of_php = {id_: value for id_, value in chosen.items() if id_.startswith("fpm:")}
             conf = fpm.pool_text(
                 of_php, self.php_values, self.php, listen=listen, owner=self.nginx_user, begun=begun

@@ -16,7 +16,7 @@ from autotune.space.value import Value, parse_size
 _LONGEST = 64
 _WORD = re.compile(r"[A-Za-z0-9_+.\-]+", re.ASCII)
 _PATH = re.compile(r"/[A-Za-z0-9_+.,:@=~/\-]*", re.ASCII)
-_ADDRESS = re.compile(r"127(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}", re.ASCII)
+_ADDRESS = re.compile(r"(1?\d?\d|2[01]\d|22[0-3])(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}", re.ASCII)
 _NGINX_TIME = re.compile(r"(\d+)(ms|s|m|h|d|w|M|y)?")
 _TIME_MS = {
     "ms": 1,
@@ -62,9 +62,9 @@ def safe_path(path: str) -> str:
 
 
 def safe_address(address: str) -> str:
-    """The address, when it is one of 127.0.0.0/8; raises SettingUnsupported otherwise."""
-    if not _ADDRESS.fullmatch(address):
-        raise SettingUnsupported(f"{address!r} is not a loopback address such as 127.0.0.2")
+    """The address, when it is one machine's IPv4 address; raises SettingUnsupported otherwise."""
+    if not _ADDRESS.fullmatch(address) or address.startswith("0."):
+        raise SettingUnsupported(f"{address!r} is not an IPv4 address such as 127.0.0.2")
     return address
 
 

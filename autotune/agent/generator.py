@@ -1,7 +1,11 @@
-"""A load generator as a process: started, followed while the line stays alive, and gone when its run is over."""
+"""A load generator as a process: started, followed while the line stays alive, and gone when its run is over.
+
+The kernel kills it when its agent dies, so none outlives one that was killed itself, on a load host without a guardian too.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import signal
@@ -14,6 +18,7 @@ from autotune.agent.processes import Child
 from autotune.agent.protocol import Run
 
 _OUTPUT_CAP = 256 * 1024
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 NOT_RUN: Run = {"exit_code": 0, "stdout": "", "stderr": "", "wall_s": 0.0, "cpu_s": 0.0, "timed_out": False}
 
 
@@ -31,6 +36,7 @@ class Generator:
         self._line = line
         self._record = record
         self._prepare = prepare
+        self._libc = ctypes.CDLL(None, use_errno=True)  # loaded before the fork
 
     def run(
         self, argv: Sequence[str], longest_s: float, moments: Sequence[Tuple[float, Callable[[Child], None]]]
@@ -49,7 +55,7 @@ class Generator:
                 stdout=out_write,
                 stderr=error_write,
                 record=self._record,
-                prepare=self._prepare,
+                prepare=self._before_it_runs,
             )
         except BaseException:
             os.close(out_read)
@@ -75,6 +81,11 @@ class Generator:
             "cpu_s": child.cpu_s,
             "timed_out": timed_out,
         }
+
+    def _before_it_runs(self) -> None:
+        """In the child."""
+        self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        self._prepare()
 
     def _follow(
         self,

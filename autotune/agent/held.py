@@ -7,7 +7,7 @@ import os
 import time
 from typing import Dict, List, Literal, Optional, Tuple
 
-from autotune.agent import load, nginx, open_loop, orders, services
+from autotune.agent import load, nginx, orders, services
 from autotune.agent.faults import Fault
 from autotune.agent.guardian import Guardian
 from autotune.agent.journal import Entry, Journal, read_journal
@@ -22,8 +22,11 @@ from autotune.agent.protocol import (
     LoadReply,
     Program,
     SwitchReply,
+    Watched,
+    WatchReply,
 )
 from autotune.agent.restore import Undone, boot_id, netns, restore_from_journal
+from autotune.agent.run_watch import Watch
 from autotune.agent.settings import Settings
 from autotune.agent.tested import Tested
 
@@ -52,6 +55,7 @@ class Held:
         self._guardian_restarted = False
         self._may_keep = begin["kept"] is True
         self._nginx_looked_for = False
+        self._watch: Optional[Watch] = None
         self._journal = Journal.create(places, begin)
         self._settings = Settings(self._journal)
 
@@ -123,6 +127,7 @@ class Held:
 
         If anything unforeseen stops it, the guardian sees its pipe end and tries for itself.
         """
+        self._end_watch()
         guardian, self._guardian = self._guardian, None
         if guardian is not None:
             self._line.unwatch(guardian.alive)
@@ -227,6 +232,7 @@ class Held:
 
         Raises Fault before anything is changed; what fails later is told in the reply's `step`.
         """
+        self._end_watch()
         clock = _Clock()
         since = time.clock_gettime(time.CLOCK_BOOTTIME)
         fresh = self._settings.examine(order.writes)
@@ -281,14 +287,10 @@ class Held:
 
         One that has died meanwhile is loaded all the same: the reply then tells of no workers.
         """
-        server = self._tested.server
-        if server is None:
-            raise Fault(
-                "refused", "no server runs, so there is nothing to load", "switch to a configuration first"
-            )
+        server = self._needs_server()
         if not orders.serves(server.listen, order.address, order.port):
             raise Fault("refused", f"{order.url} is not served where the tested server listens")
-        name = open_loop.PROGRAM if order.rate_per_s else "wrk"
+        name = load.program_of(order)
         program = self._programs[name]["path"]
         if not program:
             raise Fault("failed", f"{name} is not installed here", f"apt-get install {name}")
@@ -297,13 +299,49 @@ class Held:
         reply = load.run_load(
             program, self._places.run_of(self._token), order, server, self._line, self._record
         )
-        if master := self._tested.php_master:
-            # Its children come and go as it is told; a master that is gone is a worker that died.
-            reply["workers_before"].append(master)
-            if self._tested.php_runs:
-                reply["workers_after"].append(master)
-            reply["error_log"] = self._tested.told()
+        self._add_php(reply)
         return reply
+
+    def watch(self, order: orders.Watch) -> WatchReply:
+        """A step of watching this board while another machine loads its server. Raises Fault without one."""
+        server = self._needs_server()
+        self._ensure_guardian()
+        if order.step == "warm-up":
+            self._end_watch()
+            self._watch = Watch(server)
+            return {"seen": None}
+        watch = self._watch
+        if watch is None:
+            raise Fault("refused", "no warm-up is being watched", "a mistake of the controller")
+        if order.step == "run":
+            watch.begin_run(None, order.power)
+            self._line.each_second = watch.each_second
+            return {"seen": None}
+        seen = watch.end_run(0.0)
+        self._end_watch()
+        self._add_php(seen)
+        return {"seen": seen}
+
+    def _end_watch(self) -> None:
+        self._line.each_second = None
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _needs_server(self) -> nginx.Server:
+        if self._tested.server is None:
+            raise Fault(
+                "refused", "no server runs, so there is nothing to load", "switch to a configuration first"
+            )
+        return self._tested.server
+
+    def _add_php(self, seen: Watched) -> None:
+        """php-fpm's children come and go as it is told; a master that is gone is a worker that died."""
+        if master := self._tested.php_master:
+            seen["workers_before"].append(master)
+            if self._tested.php_runs:
+                seen["workers_after"].append(master)
+            seen["error_log"] = self._tested.told()
 
     def _intent(self, program: str) -> Entry:
         """A process is about to be started; written before the fork, completed by `_record`."""

@@ -32,7 +32,9 @@ class Request(NamedTuple):
 
 
 class Line:
-    """Requests in, replies out. `heard` is called for every request that comes in (it renews the lease)."""
+    """Requests in, replies out. `heard` is called for every request that comes in (it renews the lease), `each_second`, if
+    there is one, while the next request is being waited for. `silence_most_s`: how long one may be waited for; 0: for ever.
+    """
 
     def __init__(self, incoming: int, outgoing: int) -> None:
         self._incoming = incoming
@@ -44,12 +46,28 @@ class Line:
         self._woken = _catch_signals(self._signalled)
         self._watched: Dict[int, Callable[[], None]] = {}
         self.heard: Callable[[], None] = lambda: None
+        self.each_second: Optional[Callable[[], None]] = None
+        self.silence_most_s = 0.0
+        self._heard_s = time.monotonic()
         os.set_blocking(incoming, False)
 
     def next_request(self) -> Request:
         """The next request that isn't a keepalive. Raises Leave when there will be none."""
+        look_s = time.monotonic() + 1.0
         while not self._waiting:
-            self._wait(None, ())
+            moments = [look_s] if self.each_second else []
+            moments += [self._heard_s + self.silence_most_s] if self.silence_most_s else []
+            try:
+                self._wait(max(0.0, min(moments) - time.monotonic()) if moments else None, ())
+            except Leave:
+                if not self._waiting:  # what came before the end is answered first
+                    raise
+            now_s = time.monotonic()
+            if self.each_second and now_s >= look_s:
+                look_s += 1.0
+                self.each_second()
+            if self.silence_most_s and now_s >= self._heard_s + self.silence_most_s:
+                raise Leave("the controller says nothing any more")
         return self._waiting.popleft()
 
     def pause(self, seconds: float, handles: Sequence[int] = ()) -> List[int]:
@@ -99,7 +117,7 @@ class Line:
                 self._watched.pop(handle)()
         if self._incoming in ready:
             self._take()
-        if self._over and not (seconds is None and self._waiting):
+        if self._over:
             raise self._over
         return [handle for handle in handles if handle in ready]
 
@@ -113,6 +131,7 @@ class Line:
         if not data:
             self._over = self._over or Leave("the controller is gone")
             return
+        self._heard_s = time.monotonic()
         searched = len(self._rest)
         self._rest += data
         while (end := self._rest.find(b"\n", searched)) >= 0:

@@ -1,26 +1,31 @@
-"""One load: wrk warming up, then wrk measured, or the open-loop generator, with the board's counters around it."""
+"""One load: wrk warming up, then wrk measured, or the open-loop generator, with this machine's counters around it.
+
+The server is this machine's own, or on another one: then an agent there watches meanwhile (run_watch.py).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import math
 import os
 import random
 import signal
 import socket
+import tempfile
 import time
-from typing import Callable, List, Sequence, Set, Tuple, Union
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
-from autotune.agent import counters, mounts, processes, sockets
+from autotune.agent import mounts, processes, sockets
 from autotune.agent.faults import Fault
 from autotune.agent.generator import NOT_RUN, Generator, looks
-from autotune.agent.kernel_log import KernelLog
 from autotune.agent.line import Line
 from autotune.agent.nginx import Server
-from autotune.agent.open_loop import OpenLoop, write_open_loop
+from autotune.agent.open_loop import PROGRAM, OpenLoop, write_open_loop
 from autotune.agent.orders import Load, is_address
-from autotune.agent.places import write_text
-from autotune.agent.protocol import LoadReply, Run
-from autotune.agent.run_watch import RunWatch
+from autotune.agent.places import remove_tree, write_text
+from autotune.agent.protocol import LoadReply, Program, Run
+from autotune.agent.run_watch import Elsewhere, Watch
 from autotune.agent.wrk_report import REPORT_LUA
 
 _LOOKS, _BETWEEN_LOOKS_S = 10, 0.005
@@ -28,6 +33,7 @@ _ANSWER_EXTRA_S, _END_EXTRA_S = 5, 15
 # So long that a thread's place in it is its own, and short enough for every thread to read it in no time.
 _LIST_LENGTH = 1000
 _NAME_CACHE = "/run/nscd"
+_DIRECTORY = "autotune-load-"
 
 
 def write_scripts(run_dir: str) -> None:
@@ -83,49 +89,80 @@ def _leads_to(host: str) -> Set[str]:
 
 
 def run_load(
-    program: str, run_dir: str, order: Load, server: Server, line: Line, record: Callable[[int, int], None]
+    program: str,
+    run_dir: str,
+    order: Load,
+    server: Union[Server, Elsewhere],
+    line: Line,
+    record: Callable[[int, int], None],
 ) -> LoadReply:
     """Both runs. Raises Leave when the controller goes or a signal comes; no generator outlives that."""
     targets = request_list(order.targets, order.seed) if len(order.targets) > 1 else [order.targets[0][0]]
     write_text(f"{run_dir}/requests", "\n".join(targets) + "\n")
     generator = (OpenLoop if order.rate_per_s else _Wrk)(program, run_dir, order, line, record)
-    kernel_log = KernelLog()
+    watch = Watch(server)
     try:
-        return _run_load(generator, order, server, kernel_log)
+        warmup = generator.warm_up()
+        held: List[int] = []
+        watch.begin_run((order.address, order.port), order.power)
+        measured = generator.measure(
+            lambda pid: held.append(_sockets_held(pid, order.connections)), watch.each_second
+        )
+        return {
+            "warmup": warmup,
+            "measured": measured,
+            "connections_held": held[0] if held else 0,
+            **watch.end_run(measured["cpu_s"]),
+        }
     finally:
-        kernel_log.close()
+        watch.close()
 
 
-def _run_load(
-    generator: "Union[OpenLoop, _Wrk]", order: Load, server: Server, kernel_log: KernelLog
-) -> LoadReply:
-    workers_before = server.workers()
-    warmup = generator.warm_up()
-    held: List[int] = []
-    where = (order.address, order.port)
-    watch = RunWatch(server, lambda: counters.levels(where), order.power)
-    measured = generator.measure(
-        lambda pid: held.append(_sockets_held(pid, order.connections)), watch.each_second
-    )
-    seen = watch.end(measured["cpu_s"], server.cpus)
-    return {
-        "warmup": warmup,
-        "measured": measured,
-        "counters": seen.counters,
-        "before": seen.before,
-        "after": seen.after,
-        "peaks": seen.peaks,
-        "server_cpu_s": seen.server_cpu_s,
-        "workers_before": workers_before,
-        "workers_after": server.workers(),
-        "connections_held": held[0] if held else 0,
-        "error_log": server.error_log(),
-        "busiest": seen.busiest,
-        "strangers": seen.strangers,
-        "kernel_log": kernel_log.lines(),
-        "power_w": seen.power_w,
-        "power_source": seen.power_source,
-    }
+class LoadHost:
+    """This machine pushing against a server on another one. It needs no lock, and no more than a directory for its scripts."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._run_dir: Optional[str] = None
+
+    def load(self, order: Load, programs: Dict[str, Program]) -> LoadReply:
+        """Both runs. Raises Fault without the generator, Leave as `run_load` does."""
+        name = program_of(order)
+        program = programs[name]["path"]
+        if not program:
+            raise Fault("failed", f"{name} is not installed here", f"apt-get install {name}")
+        if self._run_dir is None:
+            _remove_leftovers()
+            self._run_dir = tempfile.mkdtemp(prefix=f"{_DIRECTORY}{os.getpid()}-")
+            write_scripts(self._run_dir)
+        # The board's own meter is its agent's.
+        return run_load(
+            program, self._run_dir, order._replace(power=""), Elsewhere(), self._line, _ends_with_us
+        )
+
+    def close(self) -> None:
+        if self._run_dir is not None:
+            remove_tree(self._run_dir)
+            self._run_dir = None
+
+
+def program_of(order: Load) -> str:
+    """The generator that runs this load."""
+    return PROGRAM if order.rate_per_s else "wrk"
+
+
+def _ends_with_us(pid: int, start: int) -> None:
+    """There is no journal and no guardian here, and the kernel ends it if we are killed (generator.py)."""
+
+
+def _remove_leftovers() -> None:
+    """Directories of agents of this user that were killed."""
+    for path in glob.glob(f"{tempfile.gettempdir()}/{_DIRECTORY}*"):
+        number = os.path.basename(path)[len(_DIRECTORY) :].partition("-")[0]
+        if number.isdigit() and processes.read_stat(int(number)) is None:
+            with contextlib.suppress(OSError):
+                if os.lstat(path).st_uid == os.geteuid():
+                    remove_tree(path)
 
 
 def _nothing() -> None:

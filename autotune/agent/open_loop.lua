@@ -23,6 +23,7 @@ int timerfd_create(int, int);
 int timerfd_settime(int, int, const int64_t *, void *);
 int getrusage(int, int32_t *);
 int fork(void);
+int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long);
 int waitpid(int, int *, int);
 void _exit(int);
 int poll(void *, unsigned long, int);
@@ -452,6 +453,7 @@ local function main()
   for number = 1, processes - 1 do
     local child = C.fork()
     if child == 0 then
+      C.prctl(1, 9, 0, 0, 0) -- PR_SET_PDEATHSIG: nobody is left to be told of what it finds
       local done, problem = pcall(work, parts[number], number, wait_for_start)
       if not done then
         io.stderr:write(tostring(problem), "\n")

@@ -21,6 +21,8 @@ _NO_BYTES = re.compile(
 _MARKER = re.compile(r"[A-Za-z0-9]{4,64}")
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
 _LOAD_URLS_CAP, _SHARES_CAP = 500, 10_000
+_TARGETS_CAP = 64
+WATCH_STEPS = ("warm-up", "run", "end")
 _PATHS_CAP, _WRITES_CAP, _FILES_CAP, _URLS_CAP = 2000, 500, 200, 50
 _LEASE_CAP_S, _RUN_CAP_S, _RATE_CAP_PER_S = 86400.0, 3600.0, 1e7
 
@@ -58,6 +60,16 @@ class NginxOrder(NamedTuple):
 class Switch(NamedTuple):
     writes: List[Tuple[str, str]]
     server: List[NginxOrder]  # none or one
+
+
+class Watch(NamedTuple):
+    step: str
+    power: str
+
+
+class Ways(NamedTuple):
+    targets: Tuple[str, ...]
+    port: int
 
 
 class Load(NamedTuple):
@@ -204,9 +216,6 @@ def load(body: Dict[str, Any]) -> Load:
     threads, connections = _integer(body, "threads", 1, 1024), _integer(body, "connections", 1, 100_000)
     if connections % threads:
         raise _wrong(f"{connections} connections can't be shared evenly by {threads} threads")
-    power = _text(body, "power", 100)
-    if not SOURCE.fullmatch(power):
-        raise _wrong(f"{power!r} is no meter of a board")
     origin, targets = _load_urls(body)
     scheme, host, port = origin["scheme"], origin["host"], origin["port"]
     return Load(
@@ -224,8 +233,31 @@ def load(body: Dict[str, Any]) -> Load:
         marker,
         _cpus(body),
         _number(body, "rate_per_s", 0.0, _RATE_CAP_PER_S),
-        power,
+        _power(body),
     )
+
+
+def watch(body: Dict[str, Any]) -> Watch:
+    step = _text(body, "step", 20)
+    if step not in WATCH_STEPS:
+        raise _wrong(f"{step!r} is no step of a watch")
+    return Watch(step, _power(body))
+
+
+def ways(body: Dict[str, Any]) -> Ways:
+    targets = _list(body, "to", _TARGETS_CAP)
+    for one in targets:
+        _is(one, str, "to")
+        if ":" in one or not is_address(one):
+            raise _wrong(f"{one[:80]!r} is not an IPv4 address")
+    return Ways(tuple(targets), _integer(body, "port", 0, 65535))
+
+
+def _power(body: Dict[str, Any]) -> str:
+    power = _text(body, "power", 100)
+    if not SOURCE.fullmatch(power):
+        raise _wrong(f"{power!r} is no meter of a board")
+    return power
 
 
 def _load_urls(body: Dict[str, Any]) -> Tuple["re.Match[str]", Tuple[Tuple[str, int], ...]]:

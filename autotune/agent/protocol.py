@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Literal, Optional, TypedDict
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_LINE = 8 * 1024 * 1024
 
 VERBS = (
-    "hello", "read", "begin", "switch", "check", "load", "counters", "keepalive", "end", "status", "builds",
+    "hello", "read", "begin", "switch", "check", "load", "watch", "route", "counters", "keepalive", "end", "status",
+    "builds",
 )  # fmt: skip
 
 ErrorKind = Literal[
@@ -234,6 +235,9 @@ class LoadRequest(TypedDict):
     """One warm-up and one measured run of wrk, or one run at a fixed rate of luajit. The agent builds argv itself; nothing
     here reaches a shell.
 
+    An agent that holds its board loads the server of the last switch and tells all of both. One that holds nothing is on a
+    load host: the server is on another machine, so all that concerns it is empty, and `power` is not looked at.
+
     Several URLs are one load: a list of requests in these shares, shuffled with `seed`. They have one scheme, host and
     port; a host that is a name stands for `address`. At a fixed rate the warm-up is the beginning of the one run.
     """
@@ -260,9 +264,9 @@ class Run(TypedDict):
     timed_out: bool
 
 
-class LoadReply(TypedDict):
-    warmup: Run
-    measured: Run
+class Watched(TypedDict):
+    """What is seen of the machine around a measured run, and of its server, if it has one."""
+
     counters: Dict[str, float]  # differences over the measured run, and cpu.PROGRAM_s
     before: Dict[str, float]  # levels before it: load1, mem_available, free_ports, temp_*_c, khz_cpu*, …
     after: Dict[str, float]  # likewise, and spin_cpu*: the real clock of one CPU of each kind
@@ -270,13 +274,49 @@ class LoadReply(TypedDict):
     server_cpu_s: float
     workers_before: List[int]
     workers_after: List[int]
-    connections_held: int  # sockets the generator has open, half-way through the measured run
     error_log: str
     busiest: List[str]  # other programs that ran meanwhile, in words
     strangers: str  # who else takes the server's requests after the run, in words
     kernel_log: Optional[List[str]]  # its messages since before the warm-up; None: it can't be read
     power_w: Optional[float]  # mean over the measured run; None without a meter
     power_source: str
+
+
+class LoadReply(Watched):
+    warmup: Run
+    measured: Run
+    connections_held: int  # sockets the generator has open, half-way through the measured run
+
+
+class WatchRequest(TypedDict):
+    """Watches the board while another machine loads it. Only with a server of a switch.
+
+    warm-up: before the load's warm-up. run: before the measured run, and its counters begin. end: after it, and they end.
+    """
+
+    step: Literal["warm-up", "run", "end"]
+    power: str  # as in a load
+
+
+class WatchReply(TypedDict):
+    seen: Optional[Watched]  # of end
+
+
+class RouteRequest(TypedDict):
+    to: List[str]  # IPv4 addresses
+    port: int  # a connection to it is tried; 0: none
+
+
+class Route(TypedDict):
+    to: str
+    source: str  # our own address on the way there; "" when there is none
+    interface: str
+    problem: str  # why there is no way, or why no connection comes about; "" where one does, or is refused
+
+
+class RouteReply(TypedDict):
+    addresses: List[str]  # our own IPv4 addresses, without loopback
+    routes: List[Route]
 
 
 class BuildsRequest(TypedDict):

@@ -15,6 +15,7 @@ from autotune.agent.held import Held, end_reply
 from autotune.agent.journal import read_journal
 from autotune.agent.kernel_files import read_value
 from autotune.agent.line import Line, Request
+from autotune.agent.load import LoadHost
 from autotune.agent.lock import Lock, check_root_is_away, held_by
 from autotune.agent.places import ROOT_PLACES, Places, check_own_dir, places_of
 from autotune.agent.protocol import (
@@ -25,14 +26,18 @@ from autotune.agent.protocol import (
     EndReply,
     FileReading,
     JournalState,
+    LoadReply,
     Program,
+    RouteReply,
     StatusReply,
 )
 from autotune.agent.restore import boot_id, changed_paths, restore_from_journal
+from autotune.agent.routes import routes
 
 _READ_CAP, _READ_ALL_CAP = 1 << 20, 4 << 20
 _FOUND_CAP = 2000
 _LEFT_CHANGED = 6
+_SILENCE_MOST_S = 600.0
 
 
 class Agent:
@@ -44,6 +49,7 @@ class Agent:
         self._held: Optional[Held] = None
         self._greeted = False
         self._programs: Dict[str, Program] = {}
+        self._load_host = LoadHost(line)
         line.heard = self._heard
         self._verbs: Dict[str, Callable[[Dict[str, Any]], Any]] = {
             "hello": self._hello,
@@ -51,7 +57,9 @@ class Agent:
             "begin": self._begin,
             "switch": lambda body: self._needs_held().switch(orders.switch(body)),
             "check": self._check,
-            "load": lambda body: self._needs_held().load(orders.load(body)),
+            "load": self._load,
+            "watch": lambda body: self._needs_held().watch(orders.watch(body)),
+            "route": self._route,
             "counters": lambda _: {"counters": counters.counters(), "levels": counters.levels()},
             "end": self._end,
             "status": self._status,
@@ -62,11 +70,14 @@ class Agent:
         """Serves until the controller goes or a signal comes, restores, and returns the exit code."""
         try:
             while True:
+                # A lease ends what is held. What isn't may have lost its controller behind a cut cable, too.
+                self._line.silence_most_s = 0.0 if self._held else _SILENCE_MOST_S
                 self._answer(self._line.next_request())
         except Leave as leave:
             return self._restored(leave.exit_code)
 
     def _restored(self, exit_code: int) -> int:
+        self._load_host.close()
         if self._held is None:
             return exit_code
         held, self._held = self._held, None
@@ -178,6 +189,18 @@ class Agent:
         paths, urls = orders.paths(body), orders.truths(body)
         effects = self._needs_held().check(paths) if paths else []
         return {"effects": effects, "urls": [canary.look(one) for one in urls]}
+
+    def _load(self, body: Dict[str, Any]) -> LoadReply:
+        """Where nothing was begun, this is a load host, and the server is on another machine."""
+        order = orders.load(body)
+        if self._held is not None:
+            return self._held.load(order)
+        self._programs = self._programs or programs()
+        return self._load_host.load(order, self._programs)
+
+    def _route(self, body: Dict[str, Any]) -> RouteReply:
+        asked = orders.ways(body)
+        return routes(asked.targets, asked.port)
 
     def _begin(self, body: Dict[str, Any]) -> BeginReply:
         if self._held is not None:

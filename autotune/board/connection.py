@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -13,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from autotune.agent.protocol import MAX_LINE, PROTOCOL
 from autotune.board import replies
@@ -35,10 +36,12 @@ from autotune.board.records import (
     NginxFiles,
     PutFile,
     Reading,
+    Routes,
     ServerOrder,
     Switched,
     UrlSeen,
     UrlTruth,
+    Watched,
     Write,
 )
 from autotune.errors import (
@@ -193,10 +196,22 @@ class Connection:
         """Writes each path's own value into it and reads it again."""
         return replies.checked(self._ask("check", paths=list(paths), urls=[]))
 
-    def load(self, order: LoadOrder) -> LoadSeen:
-        """A warm-up and a measured run against the server of the last switch, or one run at a fixed rate."""
+    def load(self, order: LoadOrder, *, beside: Connection | None = None) -> LoadSeen:
+        """Both runs against the server of the last switch, or against that of the board `beside`, whose lease is renewed."""
         within_s = 2 * (order.warmup_s + order.duration_s) + _LOAD_EXTRA_S
-        return replies.load_seen(self._ask("load", within_s=within_s, **asdict(order)))
+        return replies.load_seen(self._ask("load", within_s=within_s, beside=beside, **asdict(order)))
+
+    def watch(self, step: Literal["warm-up", "run"], power: str) -> None:
+        """Watches the board while another machine loads it: before its warm-up, and before its measured run."""
+        self._ask("watch", step=step, power=power)
+
+    def watched(self) -> Watched:
+        """What was seen of the board since `watch("run", ...)`."""
+        return replies.watched(self._ask("watch", step="end", power=""))
+
+    def routes(self, to: Sequence[str], *, port: int = 0) -> Routes:
+        """That machine's way to these IPv4 addresses; whether connections to the port come about (0: not tried)."""
+        return replies.routes(self._ask("route", to=list(to), port=port), list(to))
 
     def counters(self) -> Counters:
         return replies.counted(self._ask("counters"))
@@ -239,7 +254,7 @@ class Connection:
 
     def answers_afresh(self) -> bool:
         """Whether a new connection to the board still comes about: an old one may outlive a broken network setting."""
-        return answers_afresh(self.board, self._prefix, waiting=self._renew)
+        return answers_afresh(self.board, self._prefix, waiting=self.renew_lease)
 
     def fall_silent(self) -> None:
         """Does as a crash would: this machine's agent is killed, the line to another one stands still without an end.
@@ -309,7 +324,16 @@ class Connection:
 
     # -- the wire -------------------------------------------------------------------------------------------------------
 
-    def _ask(self, verb: str, *, within_s: float = 0.0, **body: Any) -> dict[str, Any]:
+    def renew_lease(self) -> float:
+        """Says that we live when it is time to, without waiting for an answer; seconds until it is time again."""
+        left_s = self._said_at + self._lease_s / 4 - time.monotonic() if self._lease_s else math.inf
+        if left_s <= 0:
+            self._say("keepalive", {})
+        return left_s if left_s > 0 else self._lease_s / 4
+
+    def _ask(
+        self, verb: str, *, within_s: float = 0.0, beside: Connection | None = None, **body: Any
+    ) -> dict[str, Any]:
         """The reply's body. Replies to earlier questions that nobody waited for are passed over."""
         number = self._say(verb, body)
         until = time.monotonic() + (within_s or _DEADLINES_S.get(verb, _DEADLINE_S))
@@ -323,19 +347,14 @@ class Connection:
                         hint="the board restores itself when the lease is over; see it: "
                         + restore_command(self.board.text),
                     )
-                self._renew()
-                wait_s = until - now
-                if self._lease_s:
-                    wait_s = min(wait_s, self._said_at + self._lease_s / 4 - now)
-                if selector.select(wait_s):
+                renew_s = self.renew_lease()
+                if beside is not None:
+                    with contextlib.suppress(BoardUnreachable):  # told by the next question that it is asked
+                        renew_s = min(renew_s, beside.renew_lease())
+                if selector.select(min(until - now, renew_s)):
                     for reply in self._take():
                         if reply.get("id") == number:
                             return _body(reply, self.board)
-
-    def _renew(self) -> None:
-        """Keeps the lease alive, if it is time to; nobody waits for the reply."""
-        if self._lease_s and time.monotonic() >= self._said_at + self._lease_s / 4:
-            self._say("keepalive", {})
 
     def _say(self, verb: str, body: Mapping[str, Any]) -> int:
         self._number += 1
@@ -392,7 +411,7 @@ class Connection:
         how = "" if code is None else f" (exit code {code})" if code >= 0 else f" (signal {-code})"
         said = self._said()
         return BoardUnreachable(
-            f"the board's agent is gone{how}{': ' + said if said else ''}",
+            f"the agent is gone{how}{': ' + said if said else ''}",
             hint=f"its guardian restores the board; `{restore_command(self.board.text)}` does it too, and says what it found",
         )
 

@@ -45,15 +45,15 @@ class BoardFacts:
 
     @property
     def nginx(self) -> Program | None:
-        return self._found("nginx")
+        return self.found("nginx")
 
     @property
     def wrk(self) -> Program | None:
-        return self._found("wrk")
+        return self.found("wrk")
 
     @property
     def luajit(self) -> Program | None:
-        return self._found("luajit")
+        return self.found("luajit")
 
     @property
     def nginx_version(self) -> tuple[int, int, int]:
@@ -61,6 +61,7 @@ class BoardFacts:
         found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", self.nginx.version if self.nginx else "")
         return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
 
-    def _found(self, name: str) -> Program | None:
+    def found(self, name: str) -> Program | None:
+        """A program of the agent's list; None when it isn't there."""
         program = self.programs.get(name)
         return program if program and program.path else None

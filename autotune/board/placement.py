@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from autotune.board.facts import BoardFacts
 from autotune.experiment.events import Doubt
-from autotune.experiment.study import Placement
+from autotune.experiment.study import Placement, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,18 @@ _ONE_CORE = Doubt(
     text="the CPUs are threads of one core, so server and load generator slow each other down",
     next="push from a second machine; requests per server CPU-second are no way out here",
 )
+
+
+def place_for(facts: BoardFacts, study: Study) -> CpuPlacement:
+    """The board's CPUs as the study asks for: with the load from elsewhere all of them are the server's."""
+    return place(facts, study.placement) if study.load_is_on_board else CpuPlacement()
+
+
+def generator_cpus(facts: BoardFacts, placement: Placement) -> tuple[int, ...]:
+    """The CPUs of a generator that has a machine for itself. Pinned: those of the fastest kind, so that no run of it wanders
+    to another kind; free: () for all.
+    """
+    return () if placement is Placement.FREE else facts.big_cpus()
 
 
 def place(facts: BoardFacts, placement: Placement) -> CpuPlacement:
@@ -55,6 +67,11 @@ def _cores(facts: BoardFacts) -> list[tuple[int, ...]]:
 
 def _joined(cores: list[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(sorted(cpu for core in cores for cpu in core))
+
+
+def doubts_for(facts: BoardFacts, study: Study) -> tuple[Doubt, ...]:
+    """Why the board's CPUs can't be had as the study asks for; empty when they can."""
+    return placement_doubts(facts, study.placement) if study.load_is_on_board else ()
 
 
 def placement_doubts(facts: BoardFacts, placement: Placement) -> tuple[Doubt, ...]:

@@ -23,7 +23,7 @@ _SSH_FAILED, _NOT_FOUND, _NOT_RUNNABLE = 255, 127, 126
 
 
 def answers_afresh(
-    board: BoardAddress, prefix: tuple[str, ...] = (), *, waiting: Callable[[], None] = lambda: None
+    board: BoardAddress, prefix: tuple[str, ...] = (), *, waiting: Callable[[], object] = lambda: None
 ) -> bool:
     """Whether a new ssh connection can be made now and a word comes back over it; this machine always answers.
 
@@ -42,7 +42,7 @@ def answers_afresh(
     return True
 
 
-def _says(word: str, argv: list[str], until: float, waiting: Callable[[], None]) -> bool:
+def _says(word: str, argv: list[str], until: float, waiting: Callable[[], object]) -> bool:
     """Whether the command says this word in time, among its first so many bytes."""
     said = b""
     try:

@@ -224,22 +224,19 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSeen:
-    """All that was seen of a load: both runs, and the board's counters and levels around the measured one.
+class Watched:
+    """What was seen of a machine around a measured run, and of its server, if it has one.
 
     `peaks`: highest temperatures and cooling states of one look a second. `busiest`: other programs that ran, in words;
     `strangers`: who else took requests. `kernel_log` None: it can't be read here.
     """
 
-    warmup: Run
-    measured: Run
     counters: Mapping[str, float]
     before: Mapping[str, float]
     after: Mapping[str, float]
     server_cpu_s: float
     workers_before: tuple[int, ...]
     workers_after: tuple[int, ...]
-    connections_held: int
     error_log: str
     peaks: Mapping[str, float] = field(default_factory=dict)
     busiest: tuple[str, ...] = ()
@@ -247,6 +244,46 @@ class LoadSeen:
     kernel_log: tuple[str, ...] | None = None
     power_w: float | None = None
     power_source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSeen(Watched):
+    """All that was seen of a load: both runs, and the generator's machine around the measured one."""
+
+    warmup: Run
+    measured: Run
+    connections_held: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarLoadSeen(LoadSeen):
+    """A load from another machine, `load_host`, as that was around the measured run; everything else is of the board.
+
+    Only the levels of `free_ports` are those of the machine that the load came from.
+    """
+
+    load_host: Watched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The way to an address: our own address and network card on it. `source` "": there is none, `problem` says why.
+
+    `problem` also says why a connection does not come about, where one was tried.
+    """
+
+    to: str
+    source: str
+    interface: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """A machine's own IPv4 addresses, without loopback, and its way to each address it was asked for."""
+
+    addresses: tuple[str, ...]
+    routes: tuple[Route, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

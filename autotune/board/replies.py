@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +21,10 @@ from autotune.board.records import (
     LoadSeen,
     NginxFiles,
     Reading,
+    Routes,
     Switched,
     UrlSeen,
+    Watched,
 )
 from autotune.errors import BoardMisunderstood
 
@@ -33,6 +36,7 @@ Body = Mapping[str, Any]
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_.@+-]{1,100}){1,20}")
 _NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes (PEP 383)
 _WORDS_CAP: Final = 4000  # of an error: a compiler's last lines are some hundred
+_INTERFACE: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.@-]{1,15}")  # it becomes a part of paths in /sys
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -76,6 +80,11 @@ class _ReadReply:
 class _CheckReply:
     effects: tuple[Effect, ...]
     urls: tuple[UrlSeen, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WatchReply:
+    seen: Watched | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +163,28 @@ def load_seen(body: Body) -> LoadSeen:
 
 
 @_understood
+def watched(body: Body) -> Watched:
+    seen = read_record(_WatchReply, body).seen
+    if seen is None:
+        raise WrongShapeError("seen: nothing, at the end of a watch")
+    return seen
+
+
+@_understood
+def routes(body: Body, asked: Sequence[str]) -> Routes:
+    found = read_record(Routes, body)
+    if [one.to for one in found.routes] != list(asked):
+        raise WrongShapeError("routes: others than were asked for")
+    for text in (*found.addresses, *(one.source for one in found.routes if one.source)):
+        if not _is_ipv4(text):
+            raise WrongShapeError("routes: an address that is none")
+    for one in found.routes:
+        if one.interface and not _INTERFACE.fullmatch(one.interface):
+            raise WrongShapeError("routes: no network card's name")
+    return found
+
+
+@_understood
 def counted(body: Body) -> Counters:
     return read_record(Counters, body)
 
@@ -192,6 +223,14 @@ def _require_paths(**paths: str) -> None:
     for name, path in paths.items():
         if not _PATH.fullmatch(path) or "/../" in path + "/":
             raise WrongShapeError(f"{name}: not a plain absolute path")
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _require_urls(seen: Sequence[UrlSeen], asked: Sequence[str]) -> None:

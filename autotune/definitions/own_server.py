@@ -3,7 +3,7 @@
 [server]
 kind = "own"
 config = "/etc/nginx/nginx.conf"         # the main configuration file your nginx starts from
-address = "127.0.0.1"                    # where it is reached
+address = "127.0.0.1"                    # where it is reached; with load from elsewhere the one on the way to the load
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
     name = "quickstart"                      # letters a-z, digits, dots, dashes, underscores; how the database knows it
     title = "..."
     board = "local"                          # or "ssh://user@host:port"; or "synthetic:rock5b", a board made of numbers
+    load = "board"                           # where wrk runs: on the board; "local": here; "ssh://...": a third machine
     space = "loopback.toml"                  # beside this file, or one of the shipped files
     hand_tuned = "hand-tuned.toml"           # likewise
     seed = 1                                 # of everything random
@@ -15,6 +16,7 @@
     kind = "managed"                         # an nginx of our own, on loopback; "own": yours (see own_server)
     base = "/etc/nginx/nginx.conf"           # the configuration it starts from
     port = 8088                              # 1024 to 65535
+    address = "192.168.1.20"                 # the board's, for load from elsewhere; left out: the one on the way to the load
     [[server.file]]                          # what it serves; at least one
     path = "/test_1k.html"
     size = "1k"
@@ -108,6 +110,7 @@ from autotune.definitions.table import Table
 from autotune.definitions.workload_tables import read_workloads
 from autotune.errors import DefinitionError, UsageError
 from autotune.experiment.study import (
+    LOAD_ON_BOARD,
     Budget,
     HandTunedSequence,
     ManagedNginx,
@@ -125,7 +128,7 @@ SYNTHETIC: Final = tuple(f"{PREFIX}{name}" for name in SYNTHETIC_BOARDS)
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 _KEYS = (
-    "name", "title", "board", "space", "hand_tuned", "seed", "accept_noise", "stock", "change_service", "placement",
+    "name", "title", "board", "load", "space", "hand_tuned", "seed", "accept_noise", "stock", "change_service", "placement",
     "server", "workload", "objective", "budget", "limit", "latency", "goal", "builds", "build", "fitness", "power",
 )  # fmt: skip
 
@@ -145,6 +148,7 @@ def read_study(path: Path) -> Study:
     )
     title = top.text("title", default="")
     board = _board(top)
+    load = _load(top, board)
     seed = top.whole("seed", 0, 2**31 - 1, default=0)
     accept_noise = top.flag("accept_noise", default=False)
     change_service = top.flag("change_service", default=False)
@@ -153,7 +157,7 @@ def read_study(path: Path) -> Study:
         if top.word("stock", ("as found", "capstone"), default="as found") == "capstone"
         else "as found"
     )
-    server = _server(top.table("server", needs="with at least one [[server.file]]"))
+    server = _server(top.table("server", needs="with at least one [[server.file]]"), load)
     if board.startswith(PREFIX) and isinstance(server, OwnNginx):
         top.refuse("board", "a board made of numbers has no nginx of yours", '[server] with kind = "managed"')
     workloads = read_workloads(top, server)
@@ -175,6 +179,7 @@ def read_study(path: Path) -> Study:
         name=name,
         title=title,
         board=board,
+        load=load,
         server=server,
         workloads=workloads,
         placement=placement,
@@ -228,10 +233,34 @@ def _named(top: Table, key: str, study: Path, read: Callable[[Path], Definition]
         return None
 
 
-def _server(table: Table) -> ManagedNginx | OwnNginx:
+def _load(top: Table, board: str) -> str:
+    load = top.text("load", default=LOAD_ON_BOARD)
+    accepted = f'"{LOAD_ON_BOARD}", {ACCEPTED}'
+    if load == LOAD_ON_BOARD:
+        return load
+    if board.startswith(PREFIX):
+        top.refuse("load", "a board made of numbers has no load but its own", f'"{LOAD_ON_BOARD}"')
+        return LOAD_ON_BOARD
+    try:
+        load = read_address(load).text
+    except UsageError as refused:
+        top.refuse("load", refused.message.rpartition(": ")[2], accepted)
+        return LOAD_ON_BOARD
+    if load == board:
+        top.refuse("load", "that is the board itself", f'"{LOAD_ON_BOARD}", or another machine')
+        return LOAD_ON_BOARD
+    return load
+
+
+def _server(table: Table, load: str) -> ManagedNginx | OwnNginx:
     if table.word("kind", ("managed", "own"), default="managed") == "own":
         return read_own(table)
-    return read_managed(table)
+    server = read_managed(table)
+    if server.address and load == LOAD_ON_BOARD:
+        table.refuse(
+            "address", "the load is on the board, and goes over loopback", 'load = "ssh://..." beside it'
+        )
+    return server
 
 
 def _budget(table: Table) -> Budget:

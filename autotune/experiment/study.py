@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -44,11 +44,15 @@ class ServedFile(Record):
 
 
 class ManagedNginx(Record):
-    """An nginx of our own on `port` of loopback addresses, from the packaged configuration `base`."""
+    """An nginx of our own on `port`, from the packaged configuration `base`.
+
+    `address` "": on loopback addresses, or, with the load from elsewhere, where the load's machine reaches the board.
+    """
 
     kind: Literal["managed"] = "managed"
     base: str = "/etc/nginx/nginx.conf"
     port: int = 8088
+    address: str = ""
     files: tuple[ServedFile, ...]
 
     @property
@@ -288,12 +292,19 @@ class PowerMeter(Record):
     scale: Annotated[float, Field(gt=0)] = 1.0
 
 
+LOAD_ON_BOARD: Final = "board"
+
+
 class Study(Record):
-    """Board + server + workloads + space + hand-tuned sequence + objective + budget."""
+    """Board + server + workloads + space + hand-tuned sequence + objective + budget.
+
+    `load`: where wrk runs: LOAD_ON_BOARD, "local" (this machine) or "ssh://...", which then push over the network.
+    """
 
     name: str
     title: str = ""
     board: str = "local"
+    load: str = LOAD_ON_BOARD
     server: Server
     workloads: Annotated[tuple[Workload, ...], Field(min_length=1)]
     placement: Placement = Placement.PINNED
@@ -317,6 +328,11 @@ class Study(Record):
     def is_synthetic(self) -> bool:
         """Whether its board is made of numbers: then every output says so."""
         return is_synthetic(self.board)
+
+    @property
+    def load_is_on_board(self) -> bool:
+        """Whether server and load generator share the board, and no network is between them."""
+        return self.load == LOAD_ON_BOARD
 
     @property
     def busy_s(self) -> float:

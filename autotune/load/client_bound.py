@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from autotune.board.fitness import cpus_of
-from autotune.board.records import LoadOrder, LoadSeen
+from autotune.board.records import FarLoadSeen, LoadOrder, LoadSeen
 from autotune.experiment.events import Doubt
 
 GENERATOR_BUSY: Final = 0.90
@@ -33,6 +33,8 @@ def _busy(seen: LoadSeen, usable: int) -> float:
 
 def client_bound(seen: LoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
     """Why the figure may be the generator's limit as much as the server's; () where nothing says so."""
+    if isinstance(seen, FarLoadSeen):
+        return _bound_from_afar(seen, order)
     if order.cpus:
         busy = generator_busy(seen, order)
         return _bound(f"wrk's own CPUs were {100 * busy:.0f} % busy") if busy > GENERATOR_BUSY else ()
@@ -56,6 +58,33 @@ def client_bound(seen: LoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
             next=_STILL_SPEAKS,
         ),
     )
+
+
+def _bound_from_afar(seen: FarLoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
+    """A machine of its own: its CPUs may also be taken by others there, or by the network's interrupts."""
+    host = seen.load_host
+    cpus = order.cpus or tuple(cpus_of(host.counters))
+    busy = _busy(seen, min(len(cpus) or order.threads, order.threads))
+    if busy > GENERATOR_BUSY:
+        return _bound(f"wrk's threads were running for {100 * busy:.0f} % of the run on the load host")
+    total = cpu_busy(host.counters, cpus) or 0.0
+    if total > GENERATOR_BUSY:
+        others = f" (others there: {', '.join(host.busiest)})" if host.busiest else ""
+        return _bound(f"the load host's CPUs were {100 * total:.0f} % busy{others}")
+    return ()
+
+
+def load_host_figures(seen: LoadSeen) -> dict[str, float]:
+    """What is kept of the machine that the load came from; {} when that is the board."""
+    if not isinstance(seen, FarLoadSeen):
+        return {}
+    host = seen.load_host
+    kept = {
+        "cpu_busy": cpu_busy(host.counters, ()),
+        "others_s": host.counters.get("cpu.others_s"),
+        "load1": host.after.get("load1"),
+    }
+    return {f"load_host.{name}": value for name, value in kept.items() if value is not None}
 
 
 def cpu_busy(counters: Mapping[str, float], server_cpus: tuple[int, ...]) -> float | None:

@@ -13,7 +13,8 @@ from autotune.experiment.study import Study
 from autotune.report.baseline_page import Baseline, BaselineRun, baseline_markdown
 from autotune.runner.clocks import now_text
 from autotune.runner.live_bench import InForce, LiveBench, NotInForce
-from autotune.runner.preflight import needs, require
+from autotune.runner.load_needs import night_needs
+from autotune.runner.preflight import require
 from autotune.runner.session import Held, settings_of
 from autotune.space.configuration import Configuration
 
@@ -55,7 +56,7 @@ def baseline_report(
     _require_new(file)
     held = Held.take(study, 0)
     try:
-        require(needs(held.connection, study))
+        require(night_needs(held.connection, held.study, held.load_host, held.way))
         baseline = _baseline(held, study, say, runs, rest_s)
     finally:
         held.give_back()
@@ -115,7 +116,7 @@ def _rest(held: Held, seconds: float) -> None:
     """Nothing is asked of the board meanwhile, but that it waits."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        held.connection.keepalive()
+        held.keepalive()
         time.sleep(min(left, held.study.budget.lease_s / 4))
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autotune.actuators.discovery import Discovery
 from autotune.board.address import restore_command
 from autotune.board.connection import Connection, connect
-from autotune.board.placement import place, placement_doubts
+from autotune.board.load_host import LoadHost, Way
+from autotune.board.placement import doubts_for, generator_cpus, place_for
 from autotune.board.records import BoardStatus
 from autotune.errors import BoardUnfit
 from autotune.experiment.study import OwnNginx, Study
 from autotune.runner.beginning import left_out_of
+from autotune.runner.load_needs import describe_load, night_needs
 from autotune.runner.own_live import doubts_of, live_answers
-from autotune.runner.preflight import Need, describe, needs
-from autotune.runner.session import kept_text, read_board, settings_of
+from autotune.runner.preflight import Need, describe
+from autotune.runner.session import kept_text, read_board, served_at, settings_of, wanted_address
 from autotune.space.setting import Setting
 from autotune.space.value import Value
 
@@ -46,16 +49,23 @@ def examine(study: Study) -> Examination:
     """
     if study.is_synthetic:
         return _examine_synthetic(study)
-    with connect(study.board) as connection:
+    with contextlib.ExitStack() as lines:
+        connection = lines.enter_context(connect(study.board))
+        load_host = None if study.load_is_on_board else LoadHost.reach(study.load)
+        way: Way | None = None
+        if load_host is not None:
+            lines.callback(load_host.close)
+            way = load_host.way_to(connection, wanted_address(study))
+            study = served_at(study, way.address)
         status = connection.status()
-        discovery = read_board(connection, study)
+        discovery = read_board(connection, study, "" if way is None else way.interface)
         found = (
-            *needs(connection, study),
+            *night_needs(connection, study, load_host, way),
             *_of_site(connection, study, discovery),
             *_of_status(status, restore_command(study.board)),
             *_of_placement(connection, study),
         )
-        board = _board(connection, study)
+        board = _board(connection, study, load_host, way)
     left_out = left_out_of(study, discovery.choices, discovery.missing)
     return Examination(
         board=board,
@@ -88,16 +98,20 @@ def _state(setting: Setting, stocks: Mapping[str, Value], left_out: Mapping[str,
     )
 
 
-def _board(connection: Connection, study: Study) -> tuple[tuple[str, str], ...]:
+def _board(
+    connection: Connection, study: Study, load_host: LoadHost | None, way: Way | None
+) -> tuple[tuple[str, str], ...]:
     facts = connection.facts
-    placement = place(facts, study.placement)
+    placement = place_for(facts, study)
+    pushing = placement.generator if load_host is None else generator_cpus(load_host.facts, study.placement)
     readings = connection.read(("/sys/kernel/mm/transparent_hugepage/enabled",))
     thp = next(iter(readings.values())).text
     lines = describe(facts)
     lines["transparent huge pages"] = (thp or "not on this kernel").strip()
     lines["run directory"] = f"{facts.run_dir} ({'memory' if facts.run_is_tmpfs else 'disk'})"
     lines["server CPUs"] = _cpus(placement.server)
-    lines["load generator CPUs"] = _cpus(placement.generator)
+    lines["load generator CPUs"] = _cpus(pushing)
+    lines |= describe_load(load_host, way)
     lines["agent runs as"] = "root" if facts.uid == 0 else f"user {facts.uid}"
     return tuple(lines.items())
 
@@ -160,5 +174,5 @@ def _of_status(status: BoardStatus, undo: str) -> tuple[Need, ...]:
 def _of_placement(connection: Connection, study: Study) -> tuple[Need, ...]:
     return tuple(
         Need(what=doubt.code, ok=False, detail=doubt.text, next=doubt.next, fatal=False)
-        for doubt in placement_doubts(connection.facts, study.placement)
+        for doubt in doubts_for(connection.facts, study)
     )

@@ -12,18 +12,19 @@ from autotune.board.address import read_address
 from autotune.board.clock import ClockWatch
 from autotune.board.fitness import Tonight
 from autotune.board.records import LoadOrder, LoadSeen, ServerOrder, Switched, UrlTruth
-from autotune.errors import BoardUnfit, SettingUnsupported
+from autotune.errors import BoardUnfit, LoadGeneratorFailed, LoadHostUnreachable, SettingUnsupported
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, Failure, FixedRate, GateResult, Measurement, Sample
 from autotune.experiment.study import Study, Workload
 from autotune.load.asked import gates_asked
-from autotune.load.client_bound import cpu_busy
+from autotune.load.client_bound import cpu_busy, load_host_figures
 from autotune.load.gates import Answer, Fault, Judged, judge
 from autotune.load.open_loop import JudgedRate, judge_rate, rate_order
 from autotune.load.wrk import load_order, new_marker, raw_text
 from autotune.runner.clocks import now_text
 from autotune.runner.fitness import RunFitness, Start, run_fitness
 from autotune.runner.meters import agent_meter, with_watts
+from autotune.runner.pushing import Pusher
 from autotune.runner.session import Held
 from autotune.runner.truths import Truth, truths_of
 from autotune.space.configuration import Configuration
@@ -81,6 +82,7 @@ class LiveBench:
             raise BoardUnfit(held.discovery.site_problem, hint="see `autotune doctor`")
         self._held = held
         self._site = held.discovery.site
+        self._pusher = Pusher(held.connection, held.load_host)
         self._turn = 0
         self._truth: tuple[Truth, ...] = ()
         self._clock = ClockWatch(read_address(held.study.board), held.connection.clock)
@@ -106,7 +108,12 @@ class LiveBench:
             return _failed(order, _unfit(start.fault), gates=(start.fault,))
         try:
             return self._measured(order, start)
-        except BoardUnfit as problem:  # the agent could not do as asked: no room, no memory for a process
+        except LoadHostUnreachable:
+            raise
+        except (
+            BoardUnfit,
+            LoadGeneratorFailed,
+        ) as problem:  # an agent could not do as asked: no room, no memory for a process
             return _failed(order, NotInForce(stage="agent", reason=problem.message, blame="environment"))
 
     def put_in_force(self, configuration: Configuration) -> InForce | NotInForce:
@@ -141,6 +148,8 @@ class LiveBench:
                 blame="configuration",
                 switch_s=switch_s,
             )
+        if unreached := self._pusher.unreached(address, switched.urls):
+            return NotInForce(stage="canary", reason=unreached, blame="environment", switch_s=switch_s)
         answers = {
             truth.url.target: Answer(wire_bytes=seen.wire_bytes, loose=truth.loose)
             for truth, seen in zip(self._truth, switched.urls, strict=True)
@@ -155,6 +164,7 @@ class LiveBench:
         seen = self._run(order)
         answers = _answers(workload, there)
         judged = judge(seen, order, answers=answers)
+        judged = replace(judged, fault=self._pusher.excused(judged.fault, there.address, there.switched.urls))
         return Loaded(
             seen=seen,
             judged=replace(
@@ -172,10 +182,11 @@ class LiveBench:
         order = rate_order(self._load_order(workload, there), rate_per_s, duration_s, new_marker())
         seen = self._run(order)
         judged = judge_rate(seen, order, answers=_answers(workload, there))
+        judged = replace(judged, fault=self._pusher.excused(judged.fault, there.address, there.switched.urls))
         return LoadedAtRate(seen=seen, judged=judged, fitness=self._fitness(seen, now))
 
     def _run(self, order: LoadOrder) -> LoadSeen:
-        return with_watts(self._held.study.power, lambda: self._held.connection.load(order))
+        return with_watts(self._held.study.power, lambda: self._pusher.load(order))
 
     def _fitness(self, seen: LoadSeen, now: Tonight) -> RunFitness:
         return run_fitness(seen, self._held.study.fitness, now, server_cpus=self._held.placement.server)
@@ -187,7 +198,7 @@ class LiveBench:
             update={
                 "cpu_busy": cpu_busy(seen.counters, self._held.placement.server),
                 "power_w": seen.power_w,
-                "counters": {**measurement.counters, **peaks},
+                "counters": {**measurement.counters, **peaks, **load_host_figures(seen)},
             }
         )
 
@@ -275,7 +286,7 @@ class LiveBench:
         """Without luajit there is no figure at a fixed rate; preflight has said so, and refused where a limit needs one."""
         if not order.rates:
             return True
-        luajit = self._held.connection.facts.luajit
+        luajit = self._pusher.facts.luajit
         return luajit is None or not luajit.runs
 
     def _plan(self, configuration: Configuration, address: str) -> SwitchPlan:
@@ -296,6 +307,11 @@ class LiveBench:
             raise BoardUnfit(
                 f"stock nginx does not pass ({switched.step}): {switched.reason}",
                 hint=f"try `nginx -t -c {self._held.study.server.main_file}`, and see what else listens on its port",
+            )
+        if unreached := self._pusher.unreached(address, switched.urls):
+            raise LoadGeneratorFailed(
+                unreached,
+                hint=f"see what lies between: a firewall on the board, or another machine at {address}",
             )
         return switched
 

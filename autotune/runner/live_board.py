@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from autotune.board.address import SshBoard, read_address
 from autotune.board.connection import connect
 from autotune.board.fitness import tonight
-from autotune.board.placement import placement_doubts
+from autotune.board.placement import doubts_for
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Doubt, Event, NightBegun
 from autotune.experiment.study import Study
@@ -18,9 +18,10 @@ from autotune.runner.clocks import WallClock
 from autotune.runner.fitness import CoolDown
 from autotune.runner.line import line_mbit_per_s
 from autotune.runner.live_bench import LiveBench
+from autotune.runner.load_needs import describe_load, night_needs
 from autotune.runner.lost_lines import LostLines
 from autotune.runner.night_board import Beginning, StockChanged
-from autotune.runner.preflight import consent, describe, needs, require, self_test
+from autotune.runner.preflight import consent, describe, require, self_test
 from autotune.runner.session import Held
 
 
@@ -34,7 +35,7 @@ class LiveBoard:
 
     @property
     def is_far(self) -> bool:
-        return isinstance(read_address(self._study.board), SshBoard)
+        return isinstance(read_address(self._study.board), SshBoard) or not self._study.load_is_on_board
 
     def prepare(self, say: Callable[[str], None]) -> tuple[Doubt, ...]:
         say("self-test: does the board restore itself when its agent dies?")
@@ -67,7 +68,7 @@ class LiveHold:
 
     def begin(self, beginning: Beginning) -> NightBegun:
         held = self._held
-        doubts = require(needs(held.connection, held.study, held.interface))
+        doubts = require(night_needs(held.connection, held.study, held.load_host, held.way))
         self._bench = _ready(held)
         return night_begun(held.study, offer_of(held, doubts), beginning, self._clock.at)
 
@@ -88,7 +89,7 @@ class LiveHold:
         return self._lost.measured(order, lambda: bench.measure(order, start))
 
     def keepalive(self) -> None:
-        self._held.connection.keepalive()
+        self._held.keepalive()
 
     def give_back(self) -> tuple[str, ...]:
         return self._held.give_back().restored
@@ -113,9 +114,9 @@ def offer_of(held: Held, doubts: tuple[Doubt, ...] = ()) -> Offer:
         choices=discovery.choices,
         facts=held.facts,
         refusal=lambda id_, value: unwritable.get(id_) or discovery.value_reason(id_, value),
-        board=describe(facts),
+        board={**describe(facts), **describe_load(held.load_host, held.way)},
         line_mbit_per_s=line_mbit_per_s(held.connection, held.interface),
-        doubts=(*doubts, *placement_doubts(facts, study.placement), *own_live.doubts_of(study, held.live)),
+        doubts=(*doubts, *doubts_for(facts, study), *own_live.doubts_of(study, held.live)),
     )
 
 

@@ -1,4 +1,6 @@
-"""Taking a board that may have been lost: waiting for its guardian, or until somebody plugs its cable in again."""
+"""Taking a board that may have been lost, or whose load host was: waiting for the board's guardian, or until somebody plugs
+a cable in again.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,21 @@ from collections.abc import Callable
 from typing import Final
 
 from autotune.board.address import restore_command
-from autotune.errors import BoardBusy, BoardMisunderstood, BoardUnreachable, Interrupted, NotPermitted
+from autotune.errors import (
+    BoardBusy,
+    BoardMisunderstood,
+    BoardUnreachable,
+    Interrupted,
+    LoadHostMisunderstood,
+    LoadHostUnreachable,
+    NotPermitted,
+)
 from autotune.experiment.study import Study
 from autotune.runner.night_board import Hold, NightBoard
 from autotune.runner.session import GUARDIAN_PATIENCE_S
 from autotune.runner.stopping import Stopped
 
+LOST: Final = (BoardUnreachable, LoadHostUnreachable)
 RECONNECTS: Final = 5
 """How often in a row this machine's agent may die before that ends the night."""
 FAR_PATIENCE_S: Final = 3600.0
@@ -20,9 +31,15 @@ FAR_PATIENCE_S: Final = 3600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 
 
-def is_worth_another_try(board: NightBoard, lost: int, problem: BoardUnreachable) -> bool:
-    """Whether a board lost so often in a row may be had again. One that answers nonsense is not better tomorrow."""
-    return lost <= RECONNECTS or (board.is_far and not isinstance(problem, BoardMisunderstood))
+def lost_machine(problem: Exception) -> str:
+    """Which of the night's machines is lost, in words."""
+    return "load host" if isinstance(problem, LoadHostUnreachable) else "board"
+
+
+def is_worth_another_try(board: NightBoard, lost: int, problem: Exception) -> bool:
+    """Whether a machine lost so often in a row may be had again. One that answers nonsense is not better tomorrow."""
+    nonsense = isinstance(problem, (BoardMisunderstood, LoadHostMisunderstood))
+    return lost <= RECONNECTS or (board.is_far and not nonsense)
 
 
 def take(
@@ -37,7 +54,8 @@ def take(
     """The board, held. `lost` in a row so often; `left_s` until the deadline, None without one; `wait` passes the time, and
     may raise Stopped or Interrupted.
 
-    Raises BoardUnreachable (BoardBusy while another tuner has it, NotPermitted at once) when patience is over.
+    Raises BoardUnreachable (BoardBusy while another tuner has it, NotPermitted at once) or LoadHostUnreachable when patience
+    is over.
     """
     until = time.monotonic() + _patience_s(board, lost, left_s)
     pause_s = _FIRST_PAUSE_S
@@ -46,7 +64,7 @@ def take(
             return board.take(night)
         except NotPermitted:
             raise
-        except BoardUnreachable as away:
+        except LOST as away:
             # Its guardian is still at work, or whatever took the line takes this one too.
             if time.monotonic() >= until:
                 if not lost or isinstance(away, BoardBusy) or not board.is_far:
@@ -61,6 +79,8 @@ def take(
         except Stopped as stopped:
             raise _given_up(study, f"until {stopped}", problem) from problem
         except Interrupted as stopped:
+            if isinstance(problem, LoadHostUnreachable):  # the board has been given back
+                raise
             raise Interrupted(
                 stopped.message,
                 signal_number=stopped.signal_number,
@@ -83,7 +103,15 @@ def given_back(board: NightBoard, hold: Hold, *, lost: bool) -> tuple[str, ...] 
         return away
 
 
-def _given_up(study: Study, how_long: str, problem: BoardUnreachable) -> BoardUnreachable:
+def _given_up(
+    study: Study, how_long: str, problem: BoardUnreachable | LoadHostUnreachable
+) -> BoardUnreachable | LoadHostUnreachable:
+    if isinstance(problem, LoadHostUnreachable):
+        return LoadHostUnreachable(
+            f"the load host was out of reach {how_long} ({problem.message}). The board was given back before;"
+            " everything measured is kept",
+            hint=f"{problem.hint}; go on: autotune resume {study.name}",
+        )
     return BoardUnreachable(
         f"the board was out of reach {how_long} ({problem.message}). It {_by_itself(study)};"
         " everything measured is kept",

@@ -9,7 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted, StorageAway, StorageError
+from autotune.errors import (
+    BoardBusy,
+    BoardUnreachable,
+    LoadHostUnreachable,
+    NotPermitted,
+    StorageAway,
+    StorageError,
+)
 from autotune.experiment.bench import (
     AskDistilled,
     AskPlan,
@@ -38,7 +45,7 @@ from autotune.runner.absence import Sleep, absence
 from autotune.runner.assembly import board_for
 from autotune.runner.beginning import require_candidates
 from autotune.runner.clocks import Pace
-from autotune.runner.lost_board import FAR_PATIENCE_S, given_back, is_worth_another_try, take
+from autotune.runner.lost_board import FAR_PATIENCE_S, LOST, given_back, is_worth_another_try, lost_machine, take
 from autotune.runner.memory import Memory
 from autotune.runner.night_board import Beginning, Hold, StockChanged
 from autotune.runner.nights import (
@@ -209,14 +216,14 @@ class NightShift:
                 self._abandon(ended)
                 continue
             lost = 1 if came_of(self._log) > before else lost + 1
-            if isinstance(ended, BoardUnreachable):
+            if isinstance(ended, LOST):
                 if not is_worth_another_try(self._board, lost, ended):
                     raise ended
-                self._say("warning", f"the line to the board is gone ({ended}); trying again")
+                self._say("warning", f"the line to the {lost_machine(ended)} is gone ({ended}); trying again")
 
     def _measure_while_it_lasts(
         self, hold: Hold
-    ) -> NightResult | StockChanged | StorageAway | BoardUnreachable:
+    ) -> NightResult | StockChanged | StorageAway | BoardUnreachable | LoadHostUnreachable:
         """How the sitting ended, or why the board must be given back before it can go on."""
         self._hold = hold
         try:
@@ -226,7 +233,7 @@ class NightShift:
             return self._result("stopped", str(stopped))
         except (NotPermitted, BoardBusy):
             raise
-        except (StockChanged, StorageAway, BoardUnreachable) as problem:
+        except (StockChanged, StorageAway, *LOST) as problem:
             return problem
 
     def _abandon(self, changed: StockChanged) -> None:
@@ -426,7 +433,7 @@ class NightShift:
         time.sleep(seconds)
         self._stop.raise_if_asked()
         if self._hold is not None:
-            with contextlib.suppress(BoardUnreachable):  # noticed by whoever asks it something next
+            with contextlib.suppress(*LOST):  # noticed by whoever asks it something next
                 self._hold.keepalive()
 
     def _result(

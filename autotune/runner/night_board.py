@@ -56,7 +56,7 @@ class Hold(Bench, Protocol):
         ...
 
     def keepalive(self) -> None:
-        """The board learns that we still live. Raises BoardUnreachable."""
+        """The board, and its load host, learn that we still live. Raises BoardUnreachable, LoadHostUnreachable."""
         ...
 
     def give_back(self) -> tuple[str, ...]:
@@ -72,7 +72,9 @@ class NightBoard(Protocol):
 
     @property
     def is_far(self) -> bool:
-        """Whether a cable lies in between: a lost board may come back, and its guardian needs nobody to restore it."""
+        """Whether a cable lies in between: a lost board or load host may come back, and the board's guardian needs nobody to
+        restore it.
+        """
         ...
 
     def prepare(self, say: Callable[[str], None]) -> tuple[Doubt, ...]:
@@ -80,5 +82,5 @@ class NightBoard(Protocol):
         ...
 
     def take(self, night: int) -> Hold:
-        """The board, ours. Raises BoardUnreachable, BoardBusy, NotPermitted, BoardUnfit."""
+        """The board, ours. Raises BoardUnreachable, BoardBusy, NotPermitted, BoardUnfit, LoadHostUnreachable."""
         ...

@@ -11,6 +11,7 @@ from autotune.board.address import LocalBoard, SshBoard
 from autotune.board.clock import NEXT
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
+from autotune.board.load_host import LoadHost
 from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.events import Doubt
@@ -21,6 +22,8 @@ from autotune.runner.session import GUARDIAN_PATIENCE_S, after_a_lost_line, refu
 
 # An access log line of a small file is about 100 bytes, at up to 200,000 requests a second.
 _LOG_BYTES_PER_S = 20_000_000
+WAY, PORTS = "way from the load host", "ports of the load host"
+OF_THE_LOAD = ("wrk", "luajit", WAY, PORTS)
 # As short as the agent takes: over ssh the test lasts as long as this.
 SELF_TEST_LEASE_S = 10.0
 # Any of these may be one higher for a second without anyone noticing.
@@ -47,10 +50,12 @@ class Need:
     blurs: bool = False
 
 
-def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Need, ...]:
-    """What a night of this study needs of the board. Changes nothing.
+def needs(
+    connection: Connection, study: Study, interface: str = "", load_host: LoadHost | None = None
+) -> tuple[Need, ...]:
+    """What a night of this study needs of the board, and of the generator. Changes nothing.
 
-    `interface`: the network card that the load comes over, "" for loopback.
+    `interface`: the network card that the load comes over, "" for loopback; `load_host`: where from, None for the board.
     """
     facts = connection.facts
     levels = connection.counters().levels
@@ -59,8 +64,8 @@ def needs(connection: Connection, study: Study, interface: str = "") -> tuple[Ne
     load1 = levels.get("load1", 0.0)
     return (
         _tool("nginx", facts.nginx),
-        _tool("wrk", facts.wrk),
-        *_fixed_rate(facts, study),
+        _generator("wrk", facts, load_host),
+        *_fixed_rate(facts, study, load_host),
         *_php(facts, study),
         *_meter(connection, study),
         Need(
@@ -133,11 +138,19 @@ def clock(connection: Connection) -> tuple[Need, ...]:
     )
 
 
-def _fixed_rate(facts: BoardFacts, study: Study) -> tuple[Need, ...]:
+def _generator(name: str, facts: BoardFacts, load_host: LoadHost | None) -> Need:
+    """A program that pushes, on the machine where it is to run."""
+    if load_host is None:
+        return _tool(name, facts.found(name))
+    need = _tool(name, load_host.facts.found(name))
+    return replace(need, detail=f"{need.detail} on {load_host.host}", next=load_host.by_hand(need.next))
+
+
+def _fixed_rate(facts: BoardFacts, study: Study, load_host: LoadHost | None) -> tuple[Need, ...]:
     """What runs at a fixed rate need. Without it a night has all but those, unless a limit is judged by them."""
     if not study.latency.share:
         return ()
-    need = _tool("luajit", facts.luajit)
+    need = _generator("luajit", facts, load_host)
     fatal = any(limit.at_fixed_rate for limit in study.limits)
     lost = "a limit of this study is judged by it" if fatal else "the finals have no latency at a fixed rate"
     detail = need.detail if need.ok else f"{need.detail}, so {lost}"
@@ -206,7 +219,7 @@ def require(found: Sequence[Need]) -> tuple[Doubt, ...]:
     lacking = [need for need in found if not need.ok and need.fatal]
     if lacking:
         text = "; ".join(f"{need.what}: {need.detail}" for need in lacking)
-        error = LoadGeneratorFailed if lacking[0].what in ("wrk", "luajit") else BoardUnfit
+        error = LoadGeneratorFailed if lacking[0].what in OF_THE_LOAD else BoardUnfit
         raise error(
             f"this board can't carry the night: {text}", hint="; ".join(need.next for need in lacking)
         )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import ipaddress
 import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from autotune.actuators.discovery import Discovery, discover, paths_to_read
 from autotune.board.address import restore_command
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
-from autotune.board.placement import CpuPlacement, place
+from autotune.board.load_host import LoadHost, Way
+from autotune.board.placement import CpuPlacement, generator_cpus, place_for
 from autotune.board.records import Begun, BoardStatus, Ended, PutFile, UrlSeen
 from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
 from autotune.experiment.study import ManagedNginx, OwnNginx, ServedFile, Study
@@ -109,8 +111,8 @@ class Held:
     """A board under our lock, with its stock known.
 
     `live`: what the user's own running server answered to each of the site's URLs before it was stopped, twice or more;
-    () where there is none. `interface`: the network card that the load comes over; "" for loopback, as every load goes
-    while the generator is on the board.
+    () where there is none. `load_host` and `way`: where the load comes from and how it gets to the board, None while the
+    generator is on the board. The study's server has the address at which the load reaches it.
     """
 
     connection: Connection
@@ -119,7 +121,8 @@ class Held:
     placement: CpuPlacement
     discovery: Discovery
     live: tuple[tuple[UrlSeen, ...], ...] = ()
-    interface: str = ""
+    load_host: LoadHost | None = None
+    way: Way | None = None
 
     @classmethod
     def take(cls, study: Study, night: int, *, kept: bool = False) -> Self:
@@ -127,11 +130,15 @@ class Held:
 
         `kept`: the last switch may be left in place (`keep`).
 
-        Raises BoardUnreachable, BoardBusy, NotPermitted; BoardUnfit when nginx's packaged configuration can't be read.
-        The caller calls `give_back`, whatever happens.
+        Raises BoardUnreachable, BoardBusy, NotPermitted; LoadHostUnreachable; BoardUnfit when nginx's packaged configuration
+        can't be read. The caller calls `give_back`, whatever happens.
         """
         connection = connect(study.board)
+        load_host: LoadHost | None = None
         try:
+            load_host = None if study.load_is_on_board else LoadHost.reach(study.load)
+            way = None if load_host is None else load_host.way_to(connection, wanted_address(study))
+            study = study if way is None else served_at(study, way.address)
             refuse_kept(connection)
             begun = connection.begin(
                 study=study.name,
@@ -148,10 +155,14 @@ class Held:
                     for file in (study.server.files if isinstance(study.server, ManagedNginx) else ())
                 ),
             )
-            placement = place(connection.facts, study.placement)
-            discovery = read_board(connection, study)
+            placement = place_for(connection.facts, study)
+            if load_host is not None:
+                placement = replace(placement, generator=generator_cpus(load_host.facts, study.placement))
+            discovery = read_board(connection, study, "" if way is None else way.interface)
             live = live_answers(connection, study, discovery.site)
         except BaseException as problem:
+            if load_host is not None:
+                load_host.close()
             connection.close()
             after_a_lost_line(study.board, problem)
             raise
@@ -162,7 +173,20 @@ class Held:
             placement=placement,
             discovery=discovery,
             live=live,
+            load_host=load_host,
+            way=way,
         )
+
+    @property
+    def interface(self) -> str:
+        """The network card that the load comes over; "" for loopback."""
+        return "" if self.way is None else self.way.interface
+
+    def keepalive(self) -> None:
+        """Both machines learn that we still live. Raises BoardUnreachable, LoadHostUnreachable."""
+        self.connection.keepalive()
+        if self.load_host is not None:
+            self.load_host.keepalive()
 
     @property
     def facts(self) -> Mapping[str, Value]:
@@ -172,12 +196,16 @@ class Held:
         """Leaves the configuration of the last switch in place, and the board. Raises as `Connection.end` does."""
         self.connection.end(keep=True)
         self.connection.close()
+        if self.load_host is not None:
+            self.load_host.close()
 
     def give_back(self) -> Ended:
         """Restores the board and proves it; when the line is broken, over a fresh one.
 
         Raises BoardLeftChanged with each path and the command that puts it back by hand.
         """
+        if self.load_host is not None:
+            self.load_host.close()  # first, so that nothing is pushed any more
         try:
             ended = self.connection.end()
             self.connection.close()
@@ -187,14 +215,29 @@ class Held:
         return proven(ended)
 
 
-def read_board(connection: Connection, study: Study) -> Discovery:
-    """What this board offers of the study's settings, and each one's value now. Reads only."""
+def wanted_address(study: Study) -> str:
+    """The board's address for load from elsewhere that the study itself names; "" when it names none."""
+    if isinstance(study.server, OwnNginx) and ipaddress.ip_address(study.server.address).is_loopback:
+        return ""
+    return study.server.address
+
+
+def served_at(study: Study, address: str) -> Study:
+    """The study with its server at this address of the board."""
+    return study.model_copy(update={"server": study.server.model_copy(update={"address": address})})
+
+
+def read_board(connection: Connection, study: Study, interface: str = "") -> Discovery:
+    """What this board offers of the study's settings, and each one's value now. Reads only.
+
+    `interface`: the network card that the load comes over, "" for loopback.
+    """
     settings = settings_of(study)
-    readings = connection.read(paths_to_read(settings, study))
+    readings = connection.read(paths_to_read(settings, study, interface))
     server = study.server
     own = connection.read_nginx(server.config) if isinstance(server, OwnNginx) else None
     cached = connection.builds() if any(one.id == BUILD for one in settings) else ()
-    return discover(settings, readings, connection.facts, study, own=own, cached=cached)
+    return discover(settings, readings, connection.facts, study, interface=interface, own=own, cached=cached)
 
 
 def kept_text(status: BoardStatus) -> str:

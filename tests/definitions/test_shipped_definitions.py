@@ -29,6 +29,7 @@ NAMES = (
     "localhost",
     "mixed",
     "rock5b-static-1k",
+    "rock5b-static-1k-remote",
     "rock5b-static-100k",
     "rock5b-mixed",
     "synthetic",
@@ -142,7 +143,9 @@ def test_a_shipped_night_lets_nothing_win_that_makes_people_wait(path: Path) -> 
     assert limited == ([] if study.name == "quickstart" else [("", "latency_p99_s", True)])
 
 
-@pytest.mark.parametrize("name", ["rock5b-static-1k", "rock5b-static-100k", "rock5b-mixed"])
+@pytest.mark.parametrize(
+    "name", ["rock5b-static-1k", "rock5b-static-1k-remote", "rock5b-static-100k", "rock5b-mixed"]
+)
 def test_the_texts_figures_are_goals_of_the_boards_own_studies(name: str) -> None:
     study = read_study(shipped_dir("studies") / f"{name}.toml")
     assert study.placement is Placement.PINNED
@@ -156,6 +159,17 @@ def test_the_texts_figures_are_goals_of_the_boards_own_studies(name: str) -> Non
         assert figures[workload, "latency_p99_s", True] == 0.70
         assert figures[workload, "server_cpu_s_per_request", True] == 0.80
     assert all(goal.source for goal in study.goals)
+
+
+def test_the_night_with_a_load_host_asks_the_same_and_may_tune_the_network_card() -> None:
+    here, remote = (
+        read_study(shipped_dir("studies") / f"{name}.toml")
+        for name in ("rock5b-static-1k", "rock5b-static-1k-remote")
+    )
+    assert here.load_is_on_board
+    assert remote.load.startswith("ssh://")
+    assert (remote.workloads, remote.limits, remote.goals) == (here.workloads, here.limits, here.goals)
+    assert {"irq:nic.affinity", "net:nic.rps_cpus", "net:nic.qdisc"} <= set(remote.space.ids)
 
 
 def test_the_boards_mix_is_seventy_to_thirty() -> None:

@@ -32,6 +32,8 @@ READERS: dict[str, Callable[[Json], object]] = {
     "fetched": lambda body: replies.fetched(body, ["http://127.0.0.2:8088/a"]),
     "checked": replies.checked,
     "load_seen": replies.load_seen,
+    "watched": replies.watched,
+    "routes": lambda body: replies.routes(body, ["192.168.1.20"]),
     "counted": replies.counted,
     "ended": replies.ended,
     "status": replies.status,
