@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from autotune.board.address import restore_command
 from autotune.errors import (
@@ -23,6 +23,7 @@ from autotune.runner.night_board import Hold, NightBoard
 from autotune.runner.session import GUARDIAN_PATIENCE_S
 from autotune.runner.stopping import Stopped
 
+Lost: TypeAlias = BoardUnreachable | LoadHostUnreachable
 LOST: Final = (BoardUnreachable, LoadHostUnreachable)
 RECONNECTS: Final = 5
 """How often in a row this machine's agent may die before that ends the night."""
@@ -31,7 +32,7 @@ FAR_PATIENCE_S: Final = 3600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 
 
-def lost_machine(problem: Exception) -> str:
+def machine_of(problem: Exception) -> str:
     """Which of the night's machines is lost, in words."""
     return "load host" if isinstance(problem, LoadHostUnreachable) else "board"
 
@@ -103,9 +104,7 @@ def given_back(board: NightBoard, hold: Hold, *, lost: bool) -> tuple[str, ...] 
         return away
 
 
-def _given_up(
-    study: Study, how_long: str, problem: BoardUnreachable | LoadHostUnreachable
-) -> BoardUnreachable | LoadHostUnreachable:
+def _given_up(study: Study, how_long: str, problem: Lost) -> Lost:
     if isinstance(problem, LoadHostUnreachable):
         return LoadHostUnreachable(
             f"the load host was out of reach {how_long} ({problem.message}). The board was given back before;"

@@ -9,14 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from autotune.errors import (
-    BoardBusy,
-    BoardUnreachable,
-    LoadHostUnreachable,
-    NotPermitted,
-    StorageAway,
-    StorageError,
-)
+from autotune.errors import BoardBusy, NotPermitted, StorageAway, StorageError
 from autotune.experiment.bench import (
     AskDistilled,
     AskPlan,
@@ -45,7 +38,15 @@ from autotune.runner.absence import Sleep, absence
 from autotune.runner.assembly import board_for
 from autotune.runner.beginning import require_candidates
 from autotune.runner.clocks import Pace
-from autotune.runner.lost_board import FAR_PATIENCE_S, LOST, given_back, is_worth_another_try, lost_machine, take
+from autotune.runner.lost_board import (
+    FAR_PATIENCE_S,
+    LOST,
+    Lost,
+    given_back,
+    is_worth_another_try,
+    machine_of,
+    take,
+)
 from autotune.runner.memory import Memory
 from autotune.runner.night_board import Beginning, Hold, StockChanged
 from autotune.runner.nights import (
@@ -193,14 +194,14 @@ class NightShift:
             hold = self._take(lost)
             before = came_of(self._log)
             ended: NightResult | Exception | None = None
-            back: tuple[str, ...] | BoardUnreachable = ()
+            back: tuple[str, ...] | Exception = ()
             try:
                 ended = self._measure_while_it_lasts(hold)
             finally:
                 self._stop.restoring()
                 self._hold = None
                 back = given_back(self._board, hold, lost=isinstance(ended, Exception))
-            if isinstance(back, BoardUnreachable):
+            if isinstance(back, Exception):
                 ended, back = back, ()
             if not isinstance(ended, NightResult):
                 self._stop.raise_if_asked()
@@ -219,11 +220,9 @@ class NightShift:
             if isinstance(ended, LOST):
                 if not is_worth_another_try(self._board, lost, ended):
                     raise ended
-                self._say("warning", f"the line to the {lost_machine(ended)} is gone ({ended}); trying again")
+                self._say("warning", f"the line to the {machine_of(ended)} is gone ({ended}); trying again")
 
-    def _measure_while_it_lasts(
-        self, hold: Hold
-    ) -> NightResult | StockChanged | StorageAway | BoardUnreachable | LoadHostUnreachable:
+    def _measure_while_it_lasts(self, hold: Hold) -> NightResult | StockChanged | StorageAway | Lost:
         """How the sitting ended, or why the board must be given back before it can go on."""
         self._hold = hold
         try:
