@@ -6,9 +6,11 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from autotune.actuators.own_tree import Found, OwnDirective, OwnTree
 from autotune.board.records import Listener
+from autotune.errors import BoardUnfit
 
 _PORT = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
 # Any of these gives an address a socket of its own beside a wildcard's.
@@ -16,6 +18,7 @@ _OWN_SOCKET = re.compile(
     r"bind|deferred|reuseport|(backlog|fastopen|sndbuf|rcvbuf|setfib|accept_filter|ipv6only|so_keepalive)=.*"
 )
 _MOST_PORTS = 2_000
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +153,23 @@ def holders(found: Iterable[OwnListen]) -> tuple[OwnListen, ...]:
         ):
             chosen[one.socket] = one
     return tuple(chosen.values())
+
+
+def port_of(url: str) -> int:
+    """The port that a URL leads to, said or its scheme's own."""
+    parts = urlsplit(url)
+    return parts.port or _PORTS.get(parts.scheme, 80)
+
+
+def refuse_unreached(found: Iterable[OwnListen], address: str, urls: Iterable[str]) -> None:
+    """A load from another machine comes in at `address`. Raises BoardUnfit for a URL whose port nobody listens on there."""
+    if ipaddress.ip_address(address).is_loopback:
+        return
+    open_ports = {one.port for one in found if one.is_wildcard or one.address == address}
+    for url in urls:
+        port = port_of(url)
+        if port not in open_ports:
+            raise BoardUnfit(
+                f"your nginx does not listen on {address}, port {port}, where {url} is to be fetched",
+                hint='let it listen there, or say another address = "..." under [server]',
+            )

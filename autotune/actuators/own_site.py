@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from autotune.actuators import nginx, own_listen, own_places
 from autotune.actuators.nginx_build import NginxBuild
 from autotune.actuators.own_tree import Edits, Found, OwnDirective, OwnTree
-from autotune.actuators.own_view import EVENTS, LISTEN_OPTIONS, MAIN, PAIRS, OwnView, port_of
+from autotune.actuators.own_view import EVENTS, LISTEN_OPTIONS, MAIN, PAIRS, OwnView
 from autotune.actuators.site import ServerPlan
 from autotune.actuators.wording import nginx_word
 from autotune.board.facts import BoardFacts
@@ -101,7 +101,7 @@ class OwnSite(OwnView):
                     f"{url.target} is not at {self.server.address}, where your nginx is to be reached",
                     hint=f'address = "{host}" under [server], or a URL with the name of the site',
                 )
-        self._refuse_unreached()
+        own_listen.refuse_unreached(self.listens, self.server.address, [url.target for url in self.urls])
         if self._block("http") is None:
             raise BoardUnfit(f"{self.server.config} has no http block", hint="serve a site with it first")
         if self._block("events") is None:
@@ -111,20 +111,6 @@ class OwnSite(OwnView):
                 raise BoardUnfit(
                     f"{one.directive.place}: with `master_process off` there are no workers to be tuned",
                     hint="take it out of the configuration",
-                )
-
-    def _refuse_unreached(self) -> None:
-        """The load comes over a network, to an address that the site must listen on."""
-        if ipaddress.ip_address(self.server.address).is_loopback:
-            return
-        wild = "::" if ":" in self.server.address else "0.0.0.0"  # noqa: S104 - compared, not bound
-        open_ = {one.port for one in self.listens if one.address in (self.server.address, wild, "::")}
-        for url in self.urls:
-            if port_of(url.target) not in open_:
-                raise BoardUnfit(
-                    f"your nginx does not listen on {self.server.address}, port {port_of(url.target)}, where {url.target}"
-                    " is to be fetched",
-                    hint='let it listen there, or say address = "..." under [server]',
                 )
 
     # -- what it is ---------------------------------------------------------------------------------------------------
@@ -141,7 +127,7 @@ class OwnSite(OwnView):
     @property
     def addresses(self) -> tuple[str, ...]:
         """Taking turns only where every address of this machine leads to the same servers."""
-        ports = {port_of(url.target) for url in self.urls}
+        ports = {own_listen.port_of(url.target) for url in self.urls}
         there = [one for one in self.listens if one.port in ports and ":" not in one.address]
         everywhere = {one.port for one in there if one.address == "0.0.0.0"}  # noqa: S104 - read, not bound
         if (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from autotune.actuators import own_listen
 from autotune.actuators.nginx_build import NginxBuild
@@ -18,7 +17,6 @@ from autotune.space.value import Value
 MAIN = frozenset(setting.key.partition(".")[0] for setting in nginx_settings.MAIN)
 EVENTS = frozenset(setting.key for setting in nginx_settings.EVENTS)
 PAIRS = ("output_buffers", "large_client_header_buffers", "fastcgi_buffers")
-_PORTS = {"http": 80, "https": 443}
 LISTEN_OPTIONS = {
     "backlog": "backlog=",
     "reuseport": "reuseport",
@@ -109,7 +107,7 @@ class OwnView:
         return None
 
     def _stock_listen(self, part: str, default: Value) -> Value:
-        ports = [port_of(url.target) for url in self.urls]
+        ports = [own_listen.port_of(url.target) for url in self.urls]
         there = own_listen.holders(self.listens)
         holder = min(there, key=lambda one: ports.index(one.port) if one.port in ports else len(ports))
         word = LISTEN_OPTIONS[part]
@@ -216,9 +214,3 @@ def _stock_affinity(arguments: tuple[str, ...]) -> Value:
             return int(mask, 2)
         case _:
             raise ValueError("the configuration names a CPU for every worker")
-
-
-def port_of(url: str) -> int:
-    """The port that a URL leads to, said or its scheme's own."""
-    parts = urlsplit(url)
-    return parts.port or _PORTS.get(parts.scheme, 80)

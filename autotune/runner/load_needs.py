@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-from urllib.parse import urlsplit
-
+from autotune.actuators.own_listen import port_of
 from autotune.board.connection import Connection
 from autotune.board.load_host import LoadHost, Way
 from autotune.experiment.study import ManagedNginx, Study
 from autotune.load.gates import TUPLES_PER_CONNECTION
 from autotune.runner.preflight import PORTS, WAY, Need, needs
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 def night_needs(
@@ -81,5 +77,4 @@ def _load_host(host: LoadHost, way: Way, study: Study) -> tuple[Need, ...]:
 def _port(study: Study) -> int:
     if isinstance(study.server, ManagedNginx):
         return study.server.port
-    url = urlsplit(study.workloads[0].urls[0].target)
-    return url.port or _PORTS.get(url.scheme, 80)
+    return port_of(study.workloads[0].urls[0].target)

@@ -176,9 +176,9 @@ def test_no_hostile_path_or_address_reaches_a_configuration(hostile: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "address", ["0.0.0.0", "10.0.0.1", "127.0.0.256", "127.0.0.2:80", "::1", "localhost"]
+    "address", ["0.0.0.0", "224.0.0.1", "127.0.0.256", "127.0.0.2:80", "::1", "localhost", "10.0.0.1;"]
 )
-def test_the_tested_nginx_listens_on_loopback_only(address: str) -> None:
+def test_the_tested_nginx_listens_on_one_address_of_one_machine(address: str) -> None:
     with pytest.raises(SettingUnsupported):
         plan(found=FOUND, address=address)
 
