@@ -1,4 +1,4 @@
-"""Configurations that take the line to the board along with them: each time one is measured, the line is lost."""
+"""Configurations that take the line to the board, or to its load host, along with them: each time one is measured, the line is lost."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from autotune.errors import BoardBusy, BoardUnreachable, NotPermitted
+from autotune.errors import BoardBusy, NotPermitted
 from autotune.experiment.bench import Measure, Outcome
 from autotune.experiment.events import Failure, Stage
 from autotune.runner.clocks import now_text
+from autotune.runner.lost_board import LOST, machine_of
 
 MOST_LOSSES: Final = 3
 
@@ -24,7 +25,7 @@ class LostLines:
 
     def __init__(self) -> None:
         self._lost: Counter[tuple[int, Stage, int, int]] = Counter()
-        self._why = ""
+        self._which, self._why = "board", ""
 
     def measured(self, order: Measure, measure: Callable[[], Outcome]) -> Outcome:
         """What `measure` gives, or a Failure in its place after MOST_LOSSES."""
@@ -38,7 +39,7 @@ class LostLines:
                     arm=order.arm,
                     configuration=order.configuration,
                     stage="agent",
-                    reason=f"the line to the board was lost {self._lost[place]} times while this was measured"
+                    reason=f"the line to the {self._which} was lost {self._lost[place]} times while this was measured"
                     f" (the last time: {self._why})",
                     blame="environment",
                 )
@@ -47,7 +48,7 @@ class LostLines:
             return measure()
         except (BoardBusy, NotPermitted):
             raise
-        except BoardUnreachable as problem:
+        except LOST as problem:
             self._lost[place] += 1
-            self._why = problem.message
+            self._which, self._why = machine_of(problem), problem.message
             raise
