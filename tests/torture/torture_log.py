@@ -12,7 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Measure
+from autotune.experiment.bench import (
+    AskDistilled,
+    AskPlan,
+    AskRanking,
+    AskSampler,
+    AskSubsets,
+    Finished,
+    Measure,
+)
 from autotune.experiment.events import (
     EVENT,
     Event,
@@ -131,7 +139,9 @@ class NightLog:
                 return "search"
             case AskRanking():
                 return "finalists" if step.purpose == "winner" else "search"
-            case _:
+            case AskSubsets() | AskDistilled():
+                return "distillation"
+            case Finished():
                 return "over"
 
     def write(self, study: Path, log: Path) -> None:

@@ -14,9 +14,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from autotune.experiment.bench import AskPlan, AskRanking, AskSampler, Finished, Measure, NextStep
+from autotune.analysis.subsets import nominate
+from autotune.experiment.bench import (
+    AskDistilled,
+    AskPlan,
+    AskRanking,
+    AskSampler,
+    AskSubsets,
+    Finished,
+    Measure,
+    NextStep,
+)
 from autotune.experiment.events import (
     EVENT,
+    Distilled,
     Event,
     Failure,
     Gap,
@@ -25,8 +36,10 @@ from autotune.experiment.events import (
     Proposal,
     Ranking,
     Sample,
+    Subsets,
 )
 from autotune.experiment.study import Study
+from autotune.measurement.distillation import distil
 from autotune.measurement.planning import plan_night
 from autotune.measurement.ranking import rank
 from autotune.measurement.schedule import next_step
@@ -56,7 +69,7 @@ def _is_decision(before: Sequence[Event], event: Event) -> bool:
         case NightEnded():
             return event.outcome != "abandoned"
         case _:
-            return isinstance(event, (Sample, Failure, Proposal, Ranking))
+            return isinstance(event, (Sample, Failure, Proposal, Ranking, Subsets, Distilled))
 
 
 def _again(study: Study, before: list[Event], event: Event) -> str:
@@ -71,6 +84,10 @@ def _again(study: Study, before: list[Event], event: Event) -> str:
             return _differs(event.model_copy(update={"ask_s": 0.0}), again)
         case Ranking(), AskRanking():
             return _differs(event, rank(study, before, step, event.at))
+        case Subsets(), AskSubsets():
+            return _differs(event, nominate(study, before, step, event.at))
+        case Distilled(), AskDistilled():
+            return _differs(event, distil(study, before, step, event.at))
         case Plan(), AskPlan():
             now_s = datetime.fromisoformat(event.at).timestamp()
             planned = plan_night(
@@ -104,7 +121,8 @@ def diverged_in_a_fresh_process(study: Path, log: Path, *, hash_seed: int = 77) 
 
 
 def night_of_numbers(seed: int) -> tuple[Study, list[Event]]:
-    """A whole small night with a fake clock on a bench of numbers, with deaths and failures strewn in; real proposals."""
+    """A whole small night with a fake clock on a bench of numbers, with deaths and failures strewn in; real proposals
+    and subsets."""
     sys.path.insert(0, str(ROOT / "tests" / "measurement"))
     from number_bench import FakeClock, NumberBench, answer, night_begun, number_study, pause
 
@@ -117,6 +135,9 @@ def night_of_numbers(seed: int) -> tuple[Study, list[Event]]:
         step = next_step(study, log)
         if isinstance(step, AskSampler):
             log.append(propose(study, log, step, at=bench.clock.at))
+            continue
+        if isinstance(step, AskSubsets):
+            log.append(nominate(study, log, step, bench.clock.at))
             continue
         log.append(answer(study, log, step, bench))
         if len(log) % 7 == seed % 7 and not isinstance(step, Finished):
