@@ -20,7 +20,8 @@ from typing import List
 INSTALL_DIR = "/usr/local/lib/autotune"
 PROGRAM = INSTALL_DIR + "/agent"
 ARCHIVE = INSTALL_DIR + "/agent.zip"
-RULE = "/etc/sudoers.d/autotune"
+RULE = "/etc/sudoers.d/zz-autotune"  # of all rules that fit, sudo goes by the last
+_STARTS_WITHIN_S = 30.0
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _PROGRAM = f"""\
 #!/usr/bin/python3 -IS
@@ -68,20 +69,37 @@ def install(archive: bytes, user: str) -> List[str]:
     if uid == 0:
         return [*said, "no sudo rule: root needs none"]
     said.append(_write_rule(rule_for(user)))
-    listed = subprocess.run(
-        ["sudo", "-l", "-U", user],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    ).stdout.decode("utf-8", "replace")
-    if PROGRAM not in listed:
+    if why := _does_not_start(user, uid):
         os.unlink(RULE)
         raise Refused(
-            f"sudo does not see the rule in {RULE}: it was taken away again. "
-            "See whether /etc/sudoers ends with: @includedir /etc/sudoers.d"
+            f"with the rule in {RULE}, sudo still does not start the agent for {user} ({why}): it was taken away again. "
+            "See whether /etc/sudoers ends with @includedir /etc/sudoers.d, and what comes after that or says requiretty: "
+            f"sudo -l -U {user}"
         )
-    return [*said, f"sudo sees it: {user} may run {PROGRAM} as root, and nothing more by this rule"]
+    return [*said, f"tried it: {user} may run {PROGRAM} as root, and nothing more by this rule"]
+
+
+def _does_not_start(user: str, uid: int) -> str:
+    """Why the user can't start the installed agent through sudo now; "" when it greets. It ends with its input."""
+    try:
+        tried = subprocess.run(
+            ["sudo", "-n", "--", PROGRAM],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=_STARTS_WITHIN_S,
+            check=False,
+            user=uid,
+            group=pwd.getpwnam(user).pw_gid,
+            extra_groups=os.getgrouplist(user, pwd.getpwnam(user).pw_gid),
+            cwd="/",
+        )
+    except subprocess.TimeoutExpired:
+        return "no answer"
+    if b"autotune-agent: installed " in tried.stdout:
+        return ""
+    said = (tried.stderr or tried.stdout).decode("utf-8", "replace").strip().splitlines()
+    return said[0] if said else "no word"
 
 
 def remove() -> List[str]:

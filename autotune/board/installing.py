@@ -85,7 +85,6 @@ def _ssh(
     *,
     stdin: int | None = None,
     data: bytes | None = None,
-    stderr: int | None = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[bytes]:
     """A command over there, and what it says. Raises BoardUnreachable when it takes too long."""
     try:
@@ -93,8 +92,7 @@ def _ssh(
             argv,
             stdin=stdin,
             input=data,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
+            capture_output=True,
             timeout=within_s,
             check=False,
         )
@@ -169,7 +167,7 @@ def _asking(board: SshBoard, words: tuple[str, ...], prefix: tuple[str, ...]) ->
     The installer reads that file once and takes no other bytes than those of its hash.
     """
     put = _ssh(
-        [*prefix, *ssh_argv(board), "umask 077; file=$(mktemp) && cat > $file && echo $file"],
+        [*prefix, *ssh_argv(board), "exec sh -c 'umask 077; file=$(mktemp) && cat > $file && echo $file'"],
         board,
         _WITHIN_S,
         data=shipment().data,
@@ -180,8 +178,33 @@ def _asking(board: SshBoard, words: tuple[str, ...], prefix: tuple[str, ...]) ->
         raise ssh_trouble(board, put.returncode, said) or BoardUnreachable(f"{board.text}: {said}")
     argv = [word for word in ssh_argv(board) if word != "-T"]
     command = f"{installer_by_hand(source, words)}; rm -f {source}"
-    done = _ssh([*prefix, argv[0], "-t", *argv[1:], command], board, _TYPED_WITHIN_S, stderr=None)
-    return _told(board, words, done.stdout, done.returncode, "")
+    return _told(board, words, *_typed([*prefix, argv[0], "-t", *argv[1:], command], board))
+
+
+def _typed(argv: list[str], board: SshBoard) -> tuple[bytes, int, str]:
+    """What a command says over there that has our terminal, its exit code and its last line; what comes before a greeting
+    (sudo's question) is shown as it comes. Raises BoardUnreachable when it takes too long.
+    """
+    until = time.monotonic() + _TYPED_WITHIN_S
+    said = b""
+    with (
+        subprocess.Popen(argv, stdout=subprocess.PIPE, bufsize=0) as ssh,
+        selectors.DefaultSelector() as selector,
+    ):
+        if ssh.stdout is None:
+            raise AssertionError
+        selector.register(ssh.stdout, selectors.EVENT_READ)
+        while len(said) < _REPLY_CAP:
+            if not selector.select(max(0.0, until - time.monotonic())):
+                ssh.kill()
+                raise BoardUnreachable(f"{board.text} has not answered within {_TYPED_WITHIN_S:.0f} s")
+            piece = ssh.stdout.read(_REPLY_CAP)
+            if not piece:
+                break
+            if GREETING not in said + piece:
+                os.write(2, piece)
+            said += piece
+    return said, ssh.returncode, _last_line(said)
 
 
 def _told(board: BoardAddress, words: tuple[str, ...], output: bytes, code: int, complaint: str) -> Installed:

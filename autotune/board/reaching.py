@@ -127,8 +127,8 @@ def ssh_trouble(board: BoardAddress, exit_code: int, said: str) -> BoardUnreacha
     login = by_hand(board, "").strip()
     if said.startswith("sudo: "):
         return NotPermitted(
-            f"sudo on {where} does not start the installed agent: {said}",
-            hint=f"autotune board install {where}",
+            f"sudo on {where} does not start the agent: {said}",
+            hint=f"see its rules (the last that fits counts): {by_hand(board, 'sudo -l')}; then: autotune board install {where}",
         )
     if exit_code in (_NOT_FOUND, _NOT_RUNNABLE) or said.lower().startswith("python3: command not found"):
         return BoardUnreachable(

@@ -113,6 +113,24 @@ def test_a_rule_that_allows_more_than_the_agent_is_told_by_check(board: Lab, mor
     assert installing.next_for(read_address(PLAIN), found) == INSTALL
 
 
+def test_the_rule_of_install_counts_beside_one_that_asks_for_a_password(board: Lab) -> None:
+    """As a board's first user often has it, in a file of his own name."""
+    with sudo_rules(board, "plain ALL=(ALL) ALL\n"), installed(board):
+        found = installing.check(read_address(PLAIN), board.on_client)
+    assert found.installed
+
+
+def test_a_rule_that_sudo_does_not_go_by_is_not_left_behind(board: Lab) -> None:
+    before = on_board(board, "ls /etc/sudoers.d")
+    with (
+        sudo_rules(board, "Defaults:plain requiretty\n"),
+        pytest.raises(NotPermitted, match="must have a tty"),
+    ):
+        installing.install(read_address(ADMIN), "plain", board.on_client)
+    installing.remove(read_address(ADMIN), board.on_client)
+    assert on_board(board, "ls /etc/sudoers.d") == before
+
+
 def test_the_rule_that_install_writes_allows_nothing_more(board: Lab) -> None:
     with installed(board):
         found = installing.check(read_address(PLAIN), board.on_client)
@@ -120,36 +138,29 @@ def test_the_rule_that_install_writes_allows_nothing_more(board: Lab) -> None:
     assert (found.warnings, installing.next_for(read_address(PLAIN), found)) == ((), "")
 
 
-@pytest.mark.parametrize(
-    ("spoil", "what"),
-    [
-        (f"chown {UID_OF_PLAIN} {INSTALLED}", INSTALLED),
-        (f"chmod 777 {INSTALLED}", INSTALLED),
-        (f"chmod 666 {INSTALLED}.zip", f"{INSTALLED}.zip"),
-        (f"chown {UID_OF_PLAIN} {INSTALL_DIR}", INSTALL_DIR),
-        (f"mv {INSTALLED} /run/mine && ln -s /run/mine {INSTALLED}", INSTALLED),
-    ],
-)
-def test_an_installed_agent_that_is_not_root_s_alone_is_not_started(
-    board: Lab, spoil: str, what: str
-) -> None:
+# What somebody did to the installed agent, what undoes it, and the path that is named for it.
+NOT_ROOTS_ALONE = [
+    (f"chown {UID_OF_PLAIN} {INSTALLED}", f"chown 0 {INSTALLED}", INSTALLED),
+    (f"chmod 777 {INSTALLED}", f"chmod 755 {INSTALLED}", INSTALLED),
+    (f"mv {INSTALLED} /run/mine; ln -s /run/mine {INSTALLED}", f"mv /run/mine {INSTALLED}", INSTALLED),
+    (f"chown {UID_OF_PLAIN} {INSTALL_DIR}", f"chown 0 {INSTALL_DIR}", INSTALL_DIR),
+    (f"chmod 666 {INSTALLED}.zip", f"chmod 644 {INSTALLED}.zip", f"{INSTALLED}.zip"),
+]
+
+
+def test_an_installed_agent_that_is_not_root_s_alone_is_not_started(board: Lab) -> None:
+    """Neither by autotune nor, where only its zip is open to others, by whoever runs it by hand."""
     with installed(board):
-        on_board(board, spoil)
-        try:
+        for spoil, mend, what in NOT_ROOTS_ALONE:
+            on_board(board, spoil)
             with pytest.raises(NotPermitted, match=f"not root's alone: .* {what} ") as refused:
                 connect(PLAIN, prefix=board.on_client)
             assert INSTALL in refused.value.hint
-        finally:
-            on_board(board, f"chown 0 {INSTALL_DIR}")
-
-
-def test_the_installed_agent_itself_refuses_a_zip_that_others_may_write(board: Lab) -> None:
-    """Whoever starts it by hand skips the look of the one that autotune sends."""
-    with installed(board):
+            on_board(board, mend)
         on_board(board, f"chmod 666 {INSTALLED}.zip")
-        done = board.run(board.on_client, "ssh", "plain@board", f"sudo -n {INSTALLED} < /dev/null")
-    assert done.returncode == 1
-    assert done.stdout.split() == ["autotune-agent:", "unsafe", f"{INSTALLED}.zip"]
+        by_hand = board.run(board.on_client, "ssh", "plain@board", f"sudo -n {INSTALLED} < /dev/null")
+    assert by_hand.returncode == 1
+    assert by_hand.stdout.split() == ["autotune-agent:", "unsafe", f"{INSTALLED}.zip"]
 
 
 def test_who_may_install_nothing_is_told_who_can(board: Lab) -> None:
