@@ -189,3 +189,27 @@ def test_a_taken_port_is_said_in_the_evening_and_nothing_is_changed(night: Night
     assert refused.returncode == 5
     assert "8123" in refused.stderr
     _nothing_is_left(night.board)
+
+
+@pytest.mark.parametrize("full", ["/var/lib", "/run"])
+def test_a_board_whose_disk_is_full_ends_the_night_restored_and_it_goes_on_when_there_is_room(
+    night: Night, full: str
+) -> None:
+    first = night.start("run", str(night.file))
+    night.wait_for_samples(3)
+    night.board.run("sh", "-c", f"cat /dev/zero > {full}/filler")
+    try:
+        _, told = first.communicate(timeout=90)
+    finally:
+        night.board.run("rm", f"{full}/filler")
+    assert first.returncode == 5, told
+    assert "No space left on device" in told
+    _nothing_is_left(night.board)
+    seen = night.status()["samples"]
+    assert isinstance(seen, int)
+
+    second = night.start("run", str(night.file))
+    night.wait_for_samples(seen + 2)
+    second.send_signal(signal.SIGINT)
+    second.communicate(timeout=30)
+    _nothing_is_left(night.board)

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from lab import ADDRESS, Lab
 
+from autotune.experiment.events import Gap, Sample
+from autotune.storage.store import Store
+
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SPACE = """
@@ -71,7 +74,7 @@ finalist_pairs = 2
 distillation_pairs = 2
 finals_rounds = 12
 series_rounds = 1
-lease = "10s"
+lease = "8s"
 """
 KEYS = ("net/ipv4/tcp_fin_timeout", "net/core/somaxconn", "net/ipv4/tcp_congestion_control")
 
@@ -118,7 +121,7 @@ def ssh_of(lab: Lab, night: int) -> int:
 
 
 def test_a_night_over_ssh_outlives_its_line(lab: Lab, tmp_path: Path) -> None:
-    """ssh is shot, then the cable pulled for longer than the lease; the night goes on by itself, to its comparison."""
+    """ssh is shot, the cable pulled and the laptop stopped, both for longer than the lease; the night goes on by itself."""
     for name, text in (("space.toml", SPACE), ("by-hand.toml", BY_HAND), ("far.toml", STUDY)):
         (tmp_path / name).write_text(text)
     before = originals(lab)
@@ -137,9 +140,15 @@ def test_a_night_over_ssh_outlives_its_line(lab: Lab, tmp_path: Path) -> None:
             seen = samples(lab, tmp_path)
             wait_for(lambda: samples(lab, tmp_path) >= seen + 3, night, tmp_path)
             lab.cable("down")
-            time.sleep(14)
+            time.sleep(12)
             assert originals(lab) == before, "the lease is over"
             lab.cable("up")
+            seen = samples(lab, tmp_path)
+            wait_for(lambda: samples(lab, tmp_path) >= seen + 2, night, tmp_path)
+            night.send_signal(signal.SIGSTOP)  # as a lid that is shut, but for the clocks
+            time.sleep(12)
+            assert originals(lab) == before, "the lease is over"
+            night.send_signal(signal.SIGCONT)
             assert night.wait(240) == 0, (tmp_path / "said").read_text()[-2000:]
         finally:
             lab.cable("up")
@@ -147,7 +156,12 @@ def test_a_night_over_ssh_outlives_its_line(lab: Lab, tmp_path: Path) -> None:
     assert originals(lab) == before
     assert told(lab, tmp_path, "compare", "far", "--json")["pairs"]
     text = (tmp_path / "said").read_text()
-    assert text.count("the line to the board is gone") == 2, text[-2000:]
+    assert text.count("the line to the board is gone") == 3, text[-2000:]
+    with Store.open(f"sqlite:///{tmp_path}/far.db") as store:
+        log = store.log("far")
+    assert sum(isinstance(one, Gap) and one.seconds >= 12 for one in log) == 2
+    keys = [one.key for one in log if isinstance(one, Sample)]
+    assert len(keys) == len(set(keys)), "nothing is doubled"
     assert [pid for pid in lab.processes() if _is_ours(pid)] == []
 
 
