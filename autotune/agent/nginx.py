@@ -93,6 +93,11 @@ class Server:
         pids = processes.children(self.child.pid)
         return sorted(pid for pid in pids if processes.command_line(pid).startswith(b"nginx: worker process"))
 
+    def log_room_bytes(self) -> int:
+        """What its logs may still grow by. Where they can't any more, nginx does less per request, and says so nowhere."""
+        seen = os.statvfs(self.files.log_dir)
+        return seen.f_bavail * seen.f_frsize
+
     def settled(self) -> bool:
         """Whether the master has started all it will: it sleeps, and no child still bears its title.
 

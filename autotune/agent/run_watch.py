@@ -102,7 +102,10 @@ class RunWatch:
         counted["cpu.generator_s"] = round(generator_s, 6)
         if behind_s:
             counted["cpu.php_fpm_s"] = round(behind_s, 6)
-        strangers = canary.strangers(self._server) if isinstance(self._server, Server) else ""
+        strangers = ""
+        if isinstance(self._server, Server):
+            after["log_room_bytes"] = float(self._server.log_room_bytes())
+            strangers = canary.strangers(self._server)
         return {
             "counters": counted,
             "before": self._before,

@@ -20,6 +20,7 @@ NOT_COOLED: Final = "not cooled down"
 THROTTLED: Final = frozenset(
     {"throttled by cooling", "highest clock lowered", "below highest clock", "throttle events", "slow clock"}
 )
+_LOG_ROOM_BYTES: Final = 1 << 20
 FROM_OUTSIDE: Final = frozenset({"foreign load", "stolen time", "kernel trouble"})
 THROTTLES, WARM_START, DISTURBED = "throttles", "warm start", "disturbed"
 # So many samples say where tonight's calibration began: a board is cold when its first one begins.
@@ -163,6 +164,7 @@ def fitness_gates(
         _slow_clock(seen, limits, now),
         _foreign_load(seen, limits, now, server_cpus),
         _stolen_time(seen, limits, server_cpus),
+        _full_disk(seen),
         _old_workers(seen),
         _kernel_trouble(words),
     )
@@ -377,6 +379,16 @@ def cpus_of(counters: Mapping[str, float]) -> list[int]:
     """The CPUs that these counters speak of."""
     heads = {one.partition(".")[0] for one in counters}
     return sorted(int(one[3:]) for one in heads if one.startswith("cpu") and one[3:].isdigit())
+
+
+def _full_disk(seen: LoadSeen) -> GateResult:
+    """A server whose access log finds no room any more does less per request than it was ordered to."""
+    name, room = "full disk", seen.after.get("log_room_bytes")
+    if room is None:
+        return _unknown(name, "the room for logs is not known here")
+    passed = room >= _LOG_ROOM_BYTES
+    detail = "" if passed else f"{room:.0f} bytes were left for the server's logs: No space left on device"
+    return GateResult(name=name, passed=passed, value=room, limit=_LOG_ROOM_BYTES, detail=detail)
 
 
 def _old_workers(seen: LoadSeen) -> GateResult:

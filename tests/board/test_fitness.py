@@ -80,7 +80,13 @@ def rock(
             **(counters or {}),
         },
         before={**ROCK, **(before or {})},
-        after={**ROCK, "temp_soc_thermal_c": 63.0, "spin_cpu4": 990.0, **(after or {})},
+        after={
+            **ROCK,
+            "temp_soc_thermal_c": 63.0,
+            "spin_cpu4": 990.0,
+            "log_room_bytes": 1e9,
+            **(after or {}),
+        },
         server_cpu_s=20.0,
         workers_before=(1,),
         workers_after=(1,),
@@ -149,6 +155,9 @@ UNFIT = {
     "another program": Unfit(rock(counters={"cpu.others_s": 7.5}), "foreign load", "7.50 CPU-seconds"),
     "a hypervisor that takes CPUs away": Unfit(
         rock(counters={"cpu5.steal_s": 7.0}), "stolen time", "7.00 CPU-seconds"
+    ),
+    "no room for what the server must write": Unfit(
+        rock(after={"log_room_bytes": 4096.0}), "full disk", "4096 bytes were left"
     ),
     "a server that nobody ordered": Unfit(
         replace(rock(), strangers="nginx (pid 7) listens on port 80 too and takes a share"),
