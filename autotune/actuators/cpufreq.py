@@ -17,7 +17,10 @@ from autotune.space.value import Value
 
 _ROOT = "/sys/devices/system/cpu/cpufreq"
 _POLICY = re.compile(rf"{_ROOT}/policy(\d+)/")
+_TUNABLE = re.compile(rf"{_ROOT}/(policy\d+/)?(?!policy)\w+/\w+$")
 _LIMITS = {"max_freq": "scaling_max_freq", "min_freq": "scaling_min_freq"}
+# Wherever one governor has its tunables, all have them.
+_TELLING = ("schedutil/rate_limit_us", "ondemand/sampling_rate", "conservative/sampling_rate")
 _DESCRIPTION = (
     "related_cpus",
     "scaling_governor",
@@ -49,8 +52,8 @@ def paths_to_read(setting: Setting) -> tuple[str, ...]:
         return (*described, *COOLING_PATHS)
     if setting.part == "governor":
         return described
-    tunable = setting.part.replace(".", "/")
-    return (*described, f"{_ROOT}/policy*/{tunable}", f"{_ROOT}/{tunable}")
+    tunables = dict.fromkeys((setting.part.replace(".", "/"), *_TELLING))
+    return (*described, *(f"{_ROOT}/{place}{one}" for one in tunables for place in ("policy*/", "")))
 
 
 def policies(sight: Sight) -> tuple[Policy, ...]:
@@ -149,7 +152,7 @@ def _tunable(setting: Setting, mine: tuple[Policy, ...], sight: Sight) -> Target
     governor, _, name = setting.part.partition(".")
     if governor not in _shared([one.governors for one in mine]):
         raise SettingUnsupported(f"the governor {governor} is not offered here")
-    if _is_shared(sight, governor):
+    if _is_shared(sight):
         if setting.instance != "all" and len(policies(sight)) > len(mine):
             raise SettingUnsupported("this kernel has one such value for all CPUs: say cpufreq:all")
         paths: tuple[str, ...] = (f"{_ROOT}/{governor}/{name}",)
@@ -173,19 +176,20 @@ def _tunable(setting: Setting, mine: tuple[Policy, ...], sight: Sight) -> Target
     )
 
 
-def _is_shared(sight: Sight, governor: str) -> bool:
-    """Whether a governor's tunables are one set for all policies.
+def _is_shared(sight: Sight) -> bool:
+    """Whether governors' tunables are one set for all policies.
 
-    Drivers of unequal clusters have a set per policy (CPUFREQ_HAVE_GOVERNOR_PER_POLICY), those of PCs one set. As
-    long as the governor doesn't rule anywhere neither place exists, and the machine's kind decides.
+    That is the driver's choice (CPUFREQ_HAVE_GOVERNOR_PER_POLICY): vendors' kernels for unequal clusters have a set per
+    policy, PCs and cpufreq-dt as it comes have one set. While no governor with tunables rules anywhere neither place exists, and the
+    machine's kind decides.
     """
-    if any(
-        path.startswith(f"{_ROOT}/{governor}/") and reading.text for path, reading in sight.readings.items()
-    ):
-        return True
-    own = re.compile(rf"{_ROOT}/policy\d+/{governor}/")
-    if any(own.match(path) and reading.text for path, reading in sight.readings.items()):
-        return False
+    there = [
+        match[1]
+        for path, reading in sight.readings.items()
+        if reading.text and (match := _TUNABLE.match(path))
+    ]
+    if there:
+        return not any(there)
     return sight.facts.machine in ("x86_64", "i686", "amd64")
 
 

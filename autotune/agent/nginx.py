@@ -200,7 +200,7 @@ def start(
         before, up = up, len(server.workers())
         if up == workers and settled:
             return server
-        if up != before:
+        if up != before or not settled:  # a slow board takes its time between two of them
             changed = time.monotonic()
         if grave := grave_line(told(files)):
             if _ends(child, pause):

@@ -156,6 +156,17 @@ def test_a_pc_has_one_set_of_tunables_for_all_policies() -> None:
     assert found.targets[ids[2]].paths == (f"{ROOT}/schedutil/rate_limit_us",)
 
 
+def test_a_board_whose_driver_has_one_set_of_tunables_for_unequal_clusters_is_believed() -> None:
+    """cpufreq-dt of a plain kernel: nobody rules by ondemand, but schedutil's tunables say where they all are."""
+    files: dict[str, str | None] = dict.fromkeys(one for one in FILES if "/ondemand/" in one)
+    files |= {f"{ROOT}/policy{number}/scaling_governor": "schedutil\n" for number in (0, 4, 6)}
+    files[f"{ROOT}/schedutil/rate_limit_us"] = "40000\n"
+    ids = ("cpufreq:all.ondemand.up_threshold", "cpufreq:policy4.ondemand.up_threshold")
+    found = rock(*ids, files=files)
+    assert found.targets[ids[0]].paths == (f"{ROOT}/ondemand/up_threshold",)
+    assert "say cpufreq:all" in found.missing[ids[1]]
+
+
 def test_the_memorys_governor_and_threshold() -> None:
     ids = (
         "devfreq:dmc.governor",
