@@ -25,7 +25,7 @@ from autotune.agent.protocol import (
     Watched,
     WatchReply,
 )
-from autotune.agent.restore import Undone, boot_id, netns, restore_from_journal
+from autotune.agent.restore import Undone, boot_id, name_boot, netns, restore_from_journal
 from autotune.agent.run_watch import Watch
 from autotune.agent.settings import Settings
 from autotune.agent.tested import Tested
@@ -73,6 +73,7 @@ class Held:
 
         Raises Fault: busy, left changed, journal, guardian, refused.
         """
+        services.refuse_starting()
         make_run_dir(places)
         lock = Lock.take(places, f"{order.holder}, study {order.study}")
         try:
@@ -111,6 +112,7 @@ class Held:
         make_own_dir(self._places.state_dir, self._places.uid)
         for path in (state, self._www, self._tested.files.log_dir):
             make_own_dir(path, self._places.uid)
+        name_boot(state)
         for name, content in files.items():
             _put(self._www, name, content)
         load.write_scripts(run)

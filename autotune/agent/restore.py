@@ -15,10 +15,11 @@ from autotune.agent import irq_lines, processes, services
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal, Story, drop_ballast, is_token, read_journal, remove_journal
 from autotune.agent.kernel_files import Group, by_hand, group_of, in_order, read_value, write_value
-from autotune.agent.places import Places, check_own_dir, remove_tree
+from autotune.agent.places import Places, check_own_dir, remove_tree, sync_dir
 from autotune.agent.protocol import LeftOver
 
 _TRIES, _BETWEEN_S = 3, 0.02
+_BOOT = "/boot"
 
 
 class Undone(NamedTuple):
@@ -48,7 +49,8 @@ def restore_from_journal(places: Places) -> Undone:
     story = read_journal(places)
     if story.state == "none":
         drop_ballast(places)  # put down just before a journal that was never begun
-        return Undone([], _remove_files_of_earlier_boots(places), [])
+        removed = _remove_files_of_earlier_boots(places)
+        return Undone(removed, removed, [])
     if story.state == "torn":
         raise Fault(
             "left changed",
@@ -219,16 +221,39 @@ def _remove_files_of_earlier_boots(places: Places) -> List[str]:
         check_own_dir(places.state_dir, places.uid)
     except (Fault, OSError):
         return []  # not there, or prepared by someone else: begin says which
-    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     removed: List[str] = []
     with contextlib.suppress(OSError):
         for name in os.listdir(places.state_dir):
             path = places.state_of(name)
-            if is_token(name) and os.lstat(path).st_mtime < booted:
+            if is_token(name) and _is_of_earlier_boot(path):
                 remove_tree(path)
                 removed.append(path)
         os.rmdir(places.state_dir)
     return removed
+
+
+def name_boot(directory: str) -> None:
+    """Writes down in a night's directory which boot it is of, on the disk when this returns."""
+    handle = os.open(
+        directory + _BOOT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+    )
+    try:
+        os.write(handle, boot_id().encode("ascii"))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_dir(directory)
+
+
+def _is_of_earlier_boot(directory: str) -> bool:
+    """By what it says itself: a board without a battery may wake up in another year. By its age where it doesn't say."""
+    with contextlib.suppress(OSError, ValueError):
+        handle = os.open(directory + _BOOT, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(handle, encoding="ascii") as file:
+            if named := file.read(100).strip():
+                return named != boot_id()
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return os.lstat(directory).st_mtime < booted
 
 
 def _try_append(journal: Journal, entries: List[Entry]) -> None:

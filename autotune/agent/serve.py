@@ -17,7 +17,7 @@ from autotune.agent.kernel_files import read_value
 from autotune.agent.line import Line, Request
 from autotune.agent.load import LoadHost
 from autotune.agent.lock import Lock, check_root_is_away, held_by
-from autotune.agent.places import ROOT_PLACES, Places, check_own_dir, places_of
+from autotune.agent.places import ROOT_PLACES, Places, make_run_dir, places_of
 from autotune.agent.protocol import (
     PROTOCOL,
     BeginReply,
@@ -220,9 +220,9 @@ class Agent:
             held, self._held = self._held, None
             return held.finish()
         check_root_is_away(self._places.uid)
-        if not os.path.lexists(self._places.run_dir):
+        if not any(map(os.path.lexists, (self._places.run_dir, self._places.state_dir))):
             return {"restored": [], "left": []}
-        check_own_dir(self._places.run_dir, self._places.uid)
+        make_run_dir(self._places)  # a reboot takes it, and leaves files on the disk
         lock = Lock.take(self._places, f"restore, pid {os.getpid()}")
         try:
             return end_reply(restore_from_journal(self._places))

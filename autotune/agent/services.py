@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -25,6 +26,7 @@ _NAME = re.compile(
 _LISTEN_CAP = 100
 _DONE_WITHIN_S = 60.0
 _LISTENS_WITHIN_S = 10.0
+_BOOTS_WITHIN_S = 300.0
 _POLL_S = 0.02
 
 Listen = Tuple[Tuple[str, int], ...]
@@ -48,6 +50,35 @@ def is_known(service: Service) -> bool:
     """Whether it is one that a night may stop and start: by its name, and by who manages it."""
     managed = service.manager == "systemd" or (service.manager == "init" and "@" not in service.name)
     return managed and _NAME.fullmatch(service.name) is not None and len(service.listen) <= _LISTEN_CAP
+
+
+def refuse_starting() -> None:
+    """Raises Fault while the machine boots: a service that is yet to come could neither be stopped now nor listen then.
+
+    A boot that never ends is no reason after some minutes.
+    """
+    if time.clock_gettime(time.CLOCK_BOOTTIME) > _BOOTS_WITHIN_S or not _has_systemd():
+        return
+    if _system_state() in ("initializing", "starting"):
+        raise Fault(
+            "busy", "this board is still starting up", "see what it waits for there: systemctl list-jobs"
+        )
+
+
+def _system_state() -> str:
+    """systemctl(1), is-system-running; "" when it doesn't say."""
+    try:
+        done = subprocess.run(
+            ["/usr/bin/systemctl", "is-system-running"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_DONE_WITHIN_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("ascii", "replace").strip()
 
 
 def find(name: str) -> Optional[Service]:

@@ -303,6 +303,21 @@ def test_files_that_a_power_cut_left_without_a_journal_are_removed(board_namespa
     assert [board_namespace.exists(path) for path in (old, fresh, foreign)] == [False, True, True]
 
 
+def test_a_boot_is_told_by_its_name_whatever_the_clock_says_and_a_restore_sees_to_it_too(
+    board_namespace: BoardNamespace,
+) -> None:
+    """A board without a battery wakes up in another year, and its /run is gone."""
+    earlier, ours = (f"/var/lib/autotune/{name}" for name in ("0" * 16, "1" * 16))
+    board_namespace.run("mkdir", "-p", earlier, ours)
+    board_namespace.write(earlier + "/boot", "another")
+    board_namespace.write(ours + "/boot", board_namespace.read("/proc/sys/kernel/random/boot_id"))
+    board_namespace.run("touch", "-d", "2101-01-01", earlier)
+    board_namespace.run("touch", "-d", "2001-01-01", ours)
+    assert not board_namespace.exists("/run/autotune")
+    assert board_namespace.connect().end().restored == (earlier,)
+    assert [board_namespace.exists(path) for path in (earlier, ours)] == [False, True]
+
+
 def test_a_night_of_another_network_namespace_is_not_undone_here(
     board_namespace: BoardNamespace, originals: dict[str, str]
 ) -> None:

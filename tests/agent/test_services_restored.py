@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from autotune.agent import processes, services
+from autotune.agent.faults import Fault
 from autotune.agent.journal import Journal, parse, read_journal
 from autotune.agent.places import Places
 from autotune.agent.restore import boot_id, netns, restore_from_journal
@@ -148,3 +150,29 @@ def test_a_stop_of_a_service_is_killed_with_all_it_started(tmp_path: Path) -> No
         assert process.poll() is None
         end_stopping(process.pid, seen.start)
         assert process.wait(5) == -9
+
+
+@pytest.mark.parametrize(
+    ("state", "up_s", "refused"),
+    [
+        ("starting", 20.0, True),
+        ("initializing", 5.0, True),
+        ("running", 20.0, False),
+        ("degraded", 20.0, False),
+        ("", 20.0, False),
+        ("starting", 3600.0, False),
+    ],
+)
+def test_a_board_that_still_boots_is_busy_but_one_that_never_ends_booting_is_not(
+    monkeypatch: pytest.MonkeyPatch, state: str, up_s: float, *, refused: bool
+) -> None:
+    """A night that began before nginx.service came up would meet it in the middle."""
+    monkeypatch.setattr(services, "_has_systemd", lambda: True)
+    monkeypatch.setattr(services, "_system_state", lambda: state)
+    monkeypatch.setattr(time, "clock_gettime", lambda _which: up_s)
+    if not refused:
+        services.refuse_starting()
+        return
+    with pytest.raises(Fault, match="still starting up") as caught:
+        services.refuse_starting()
+    assert caught.value.kind == "busy"
