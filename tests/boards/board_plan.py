@@ -56,7 +56,7 @@ def deal(power_cuts: int, reboots: int, seed: int) -> tuple[BoardDeath, ...]:
     """
     chance = random.Random(f"board/{seed}/{power_cuts}/{reboots}")
     kinds: list[Kind] = ["power cut"] * power_cuts
-    kinds += itertools.islice(itertools.cycle(("reboot", "reset")), reboots)  # type: ignore[arg-type]
+    kinds += itertools.islice(itertools.cycle(("reboot", "reset")), reboots)
     moments = itertools.cycle(MOMENTS)
     deaths = [_death(kind, next(moments), chance) for kind in kinds]
     chance.shuffle(deaths)

@@ -6,34 +6,29 @@ A day's deaths can be cut anywhere and gone on with: all that counts is in one f
 from __future__ import annotations
 
 import json
-import os
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import virtual_board
-from board_journal import BoardJournal
+from board_controller import STUCK_S, Controller
 from board_look import Look, differences, look, same_at_each_boot
 from board_plan import STAGES, BoardDeath, budget_for, deal
 from board_study import NAME, write_study
 from torture_checks import in_one_line
 from torture_journal import Phase
-from torture_log import NightLog, doubled, strange, unmeasured
+from torture_log import doubled, strange, unmeasured
 from torture_replay import diverged_in_a_fresh_process
 from virtual_board import VirtualBoard
 
 from autotune.experiment.events import Gap
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 _STATE: Final = "state.json"
-_STUCK_S: Final = 420.0
 _TRIES: Final = 3
 _ORDER: Final = (*STAGES, "over")
 # Of a controller asked to stop, whose board dies meanwhile: 4, for it can't be reached, or stopped as asked.
@@ -122,13 +117,10 @@ class BoardNight:
         if (earlier := virtual_board.known(place)) is not None:
             earlier.stop()
         self.board: VirtualBoard = virtual_board.start(place)
-        self._study = write_study(folder, self.board.address, budget_for(self.deaths), seed=state.seed)
-        self._log = NightLog(folder / f"{NAME}.db")
+        study = write_study(folder, self.board.address, budget_for(self.deaths), seed=state.seed)
+        self.night = Controller(folder, study, self.board)
         if state.events:
-            self._log.resume(state.events, state.digest)
-        self._journal = BoardJournal(self.board)
-        self._night: subprocess.Popen[bytes] | None = None
-        self._said: IO[bytes] | None = None
+            self.night.log.resume(state.events, state.digest)
         self._what = "the start"
         self._began_s = time.monotonic()
 
@@ -138,7 +130,7 @@ class BoardNight:
         """All deaths that are left, and the undisturbed rest of the night."""
         if not self.state.stock:
             self._learn_stock()
-        self._journal.follow()
+        self.night.journal.follow()
         for death in self.deaths[self.state.dealt_with :]:
             self._what = death.text
             if not any(self._struck(death) for _ in range(_TRIES)):
@@ -152,12 +144,7 @@ class BoardNight:
 
     def tear_down(self) -> None:
         """Nothing of it lives any more."""
-        self._journal.close()
-        if self._night is not None and self._night.poll() is None:
-            self._night.send_signal(signal.SIGCONT)
-            self._night.kill()
-            self._night.wait()
-        self._forget()
+        self.night.end()
         (virtual_board.known(self.folder / "board") or self.board).stop()
 
     def _learn_stock(self) -> None:
@@ -168,74 +155,11 @@ class BoardNight:
         self._say(f"the board boots with {len(self.state.stock)} values that are the same each time")
 
     def _save(self) -> None:
-        self._log.refresh()
-        self.state.events, self.state.digest = len(self._log.events), self._log.digest
+        self.night.log.refresh()
+        self.state.events, self.state.digest = len(self.night.log.events), self.night.log.digest
         self.state.seconds += round(time.monotonic() - self._began_s, 1)
         self._began_s = time.monotonic()
         self.state.write(self.folder)
-
-    # -- the controller -----------------------------------------------------------------------------------------------------
-
-    @property
-    def _runs(self) -> bool:
-        return self._night is not None and self._night.poll() is None
-
-    def _start(self) -> None:
-        self._forget()
-        self._journal.forget_loads()
-        self._said = (self.folder / "said.txt").open("ab")
-        self._night = subprocess.Popen(
-            (sys.executable, "-m", "autotune", "run", str(self._study)),
-            stdin=subprocess.DEVNULL,
-            stdout=self._said,
-            stderr=self._said,
-            env=self._environment,
-            cwd=ROOT,
-            start_new_session=True,
-        )
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        storage = f"sqlite:///{self.folder}/{NAME}.db"
-        return {**self.board.environment, "AUTOTUNE_STORAGE": storage, "PYTHONPATH": str(ROOT)}
-
-    def _call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            (sys.executable, "-m", "autotune", *arguments),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env=self._environment,
-            cwd=ROOT,
-            check=False,
-        )
-
-    def _forget(self) -> None:
-        self._night = None
-        if self._said is not None:
-            self._said.close()
-            self._said = None
-
-    def _wait(self, seconds: float) -> int | None:
-        """The controller's exit code; None when it still runs after so long."""
-        until = time.monotonic() + seconds
-        while self._runs and time.monotonic() < until:
-            self._journal.pump(0.1)
-        return None if self._night is None else self._night.poll()
-
-    def _last_words(self) -> str:
-        file = self.folder / "said.txt"
-        text = file.read_text(errors="replace") if file.exists() else ""
-        return " / ".join(text.strip().splitlines()[-4:])[-600:]
-
-    def _pump_while(self, what: Callable[[], bool], within_s: float = _STUCK_S) -> bool:
-        """Whether it came to its end, with the controller still running."""
-        until = time.monotonic() + within_s
-        while what():
-            if not self._runs or time.monotonic() >= until:
-                return False
-            self._journal.pump(0.05)
-        return self._runs
 
     # -- one death ------------------------------------------------------------------------------------------------------------
 
@@ -244,27 +168,28 @@ class BoardNight:
         if not self._reach(death):
             return False
         if death.moment == "restore":
-            self._signal(signal.SIGTERM)
-            self._signal(signal.SIGTERM, after_s=0.3)
-            self._pump_for(death.delay * 1.5)
-        if not self._runs and death.moment != "restore":
+            self.night.signal(signal.SIGTERM)
+            self.night.pump_for(0.3)
+            self.night.signal(signal.SIGTERM)
+            self.night.pump_for(death.delay * 1.5)
+        if not self.night.runs and death.moment != "restore":
             return False
-        phase = self._journal.story.phase
+        phase = self.night.journal.story.phase
         held = death.held and not death.with_controller and death.moment != "restore"
         if death.with_controller:
-            self._signal(signal.SIGKILL)
+            self.night.signal(signal.SIGKILL)
         elif held:
-            self._signal(signal.SIGSTOP)
-        samples = self._count_samples()
+            self.night.signal(signal.SIGSTOP)
+        samples = self.night.samples
         self._die(death)
         self.found.deaths += 1
         self.found.kinds[death.kind] += 1
         self.found.moments[f"{death.moment} ({phase.value})"] += 1
-        self.found.stages[self._log.stage] += 1
+        self.found.stages[self.night.log.stage] += 1
         self._after(death, held=held, samples=samples)
         wrong = len(self.found.differences) + len(self.found.lost) + len(self.found.doubled)
         self._say(
-            f"{death.text}, {phase.value}: {self._log.stage}, {self._log.samples} samples; {wrong} wrong,"
+            f"{death.text}, {phase.value}: {self.night.log.stage}, {self.night.log.samples} samples; {wrong} wrong,"
             f" {len(self.found.complaints)} complaints"
         )
         return True
@@ -273,59 +198,42 @@ class BoardNight:
         """The night in the death's stage, so many samples further, and in its moment."""
         wanted = 0
         while True:
-            self._log.refresh()
-            if self._log.stage == "over":
+            self.night.log.refresh()
+            if self.night.log.stage == "over":
                 return False
-            if not wanted and _ORDER.index(self._log.stage) >= _ORDER.index(death.stage):
-                wanted = self._log.samples + death.samples + 1
-            if wanted and self._log.samples >= wanted - 1:
+            if not wanted and _ORDER.index(self.night.log.stage) >= _ORDER.index(death.stage):
+                wanted = self.night.log.samples + death.samples + 1
+            if wanted and self.night.log.samples >= wanted - 1:
                 break
             self._keep_running()
-            self._journal.pump(0.2)
+            self.night.journal.pump(0.2)
         if death.moment == "begin":
             self._stop()
-            self._start()
-            if not self._pump_while(lambda: not self._journal.story.begun):
+            self.night.start()
+            if not self.night.pump_while(lambda: not self.night.journal.story.begun):
                 return False
-            self._pump_for(death.delay * 4, unless=lambda: self._journal.story.loads > 0)
+            self.night.pump_for(death.delay * 4, unless=lambda: self.night.journal.story.loads > 0)
             return True
         self._keep_running()
         phase = Phase.SWITCH if death.moment == "switch" else Phase.LOAD
-        if not self._pump_while(
-            lambda: self._journal.story.phase is phase
-        ):  # the next one, from its beginning
+        if not self.night.meets(phase):
             return False
-        if not self._pump_while(lambda: self._journal.story.phase is not phase):
-            return False
-        lasts_s = self._journal.switch_s if phase is Phase.SWITCH else 2.0
-        self._pump_for(death.delay * 0.9 * lasts_s, unless=lambda: self._journal.story.phase is not phase)
+        lasts_s = self.night.journal.switch_s if phase is Phase.SWITCH else 2.0
+        self.night.pump_for(death.delay * 0.9 * lasts_s, unless=lambda: not self.night.is_in(phase))
         return True
 
-    def _pump_for(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
-        until = time.monotonic() + seconds
-        while not unless() and (left_s := until - time.monotonic()) > 0:
-            self._journal.pump(min(0.05, left_s))
-
     def _keep_running(self) -> None:
-        if self._runs:
+        if self.night.runs:
             return
-        if self._night is not None:
-            self._complain(f"the controller ended by itself with {self._night.poll()}: {self._last_words()}")
-        self._start()
-
-    def _signal(self, number: int, *, after_s: float = 0.0) -> None:
-        self._pump_for(after_s)
-        if self._night is not None and self._night.poll() is None:
-            os.killpg(self._night.pid, number)
-
-    def _count_samples(self) -> int:
-        self._log.refresh()
-        return self._log.samples
+        if self.night.process is not None:
+            code = self.night.process.poll()
+            self._complain(f"the controller ended by itself with {code}: {self.night.last_words}")
+        self.night.start()
 
     def _die(self, death: BoardDeath) -> None:
         """The death, and the boot after it."""
         began = time.monotonic()
-        self._journal.close()
+        self.night.journal.close()
         if death.kind == "power cut":
             self.board = self.board.power_cut()
         elif death.kind == "reset":
@@ -333,7 +241,7 @@ class BoardNight:
         else:
             self.board.reboot()
         self.found.boots_s.append(round(time.monotonic() - began, 1))
-        self._journal.board = self.board
+        self.night.journal.board = self.board
 
     # -- what must hold then ------------------------------------------------------------------------------------------------------
 
@@ -348,107 +256,102 @@ class BoardNight:
             self._wrong(differences(seen, self.state.stock))
         if death.restored:
             self._restore()
-        self._journal.follow()
+        self.night.journal.follow()
         if held:
-            self._signal(signal.SIGCONT)
-        if not self._runs:
-            self._start()
-        if self._pump_while(lambda: self._count_samples() <= samples) or self._log.stage == "over":
+            self.night.signal(signal.SIGCONT)
+        if not self.night.runs:
+            self.night.start()
+        if self.night.pump_while(lambda: self.night.samples <= samples) or self.night.log.stage == "over":
             self.found.gone_on_s.append(round(time.monotonic() - up, 1))
         else:
-            self._complain(f"the study does not go on: {self._last_words()}")
+            self._complain(f"the study does not go on: {self.night.last_words}")
         if not death.restored:
             self._said_so(seen)
         self._check_journal()
         self._check_log(look(self.board))
 
     def _ended(self, death: BoardDeath) -> None:
-        code = self._wait(_STUCK_S)
+        code = self.night.wait()
         if code is None:
-            self._complain(f"the controller does not end: {self._last_words()}")
-            self._signal(signal.SIGKILL)
+            self._complain(f"the controller does not end: {self.night.last_words}")
+            self.night.signal(signal.SIGKILL)
         elif not death.with_controller and code not in (_STOPPED, _UNREACHABLE):
-            self._complain(f"asked to stop while its board died, it ended with {code}: {self._last_words()}")
-        self._forget()
+            self._complain(
+                f"asked to stop while its board died, it ended with {code}: {self.night.last_words}"
+            )
+        self.night.forget()
 
     def _restore(self) -> None:
         """Without the database, from anywhere: what the dead night has left on the disk goes."""
-        done = self._call("restore", self.board.address)
+        done = self.night.call("restore", self.board.address)
         if done.returncode:
             self._complain(f"`autotune restore` ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-        seen = look(self.board)
-        self._wrong(
-            [*differences(seen, self.state.stock), *(f"{one} is left after a restore" for one in seen.kept)]
-        )
+        self._as_it_boots()
 
     def _said_so(self, seen: Look) -> None:
         """A controller that found something left has said so."""
-        text = (self.folder / "said.txt").read_text(errors="replace")
         for path in () if seen.left else seen.kept:  # beside a living agent it is the living night's own
-            said = f"put back what a dead tuner had left: {path}" in text
+            said = f"put back what a dead tuner had left: {path}" in self.night.said
             if not said and self.board.ssh("test", "-e", path).returncode == 1:
                 self._complain(f"{path} was left there, is gone, and nobody said so")
 
     def _check_journal(self) -> None:
         """Originals that journals of this boot captured are what it boots with."""
-        self._journal.pump()
+        self.night.journal.pump()
         stock = self.state.stock
         wrong = [
             f"{path} was journaled as {was!r}, boots with {stock[path]!r}"
-            for path, was in self._journal.originals.items()
+            for path, was in self.night.journal.originals.items()
             if path in stock and in_one_line(stock[path].encode()) != was
         ]
-        self._wrong([*wrong, *self._journal.problems])
-        self._journal.problems.clear()
+        self._wrong([*wrong, *self.night.journal.problems])
+        self.night.journal.problems.clear()
 
     def _check_log(self, seen: Look) -> None:
         if len(seen.kept) > 1:
             self._wrong([f"{path} is left beside the night's own" for path in seen.kept])
-        lost = len(self._log.lost)
-        self._log.check_prefix()
-        self.found.lost += self._log.lost[lost:]
-        self.found.doubled += [one for one in doubled(self._log.events) if one not in self.found.doubled]
+        lost = len(self.night.log.lost)
+        self.night.log.check_prefix()
+        self.found.lost += self.night.log.lost[lost:]
+        self.found.doubled += [one for one in doubled(self.night.log.events) if one not in self.found.doubled]
         self.found.complaints += [
-            one for one in strange(self._log.events, complete=False) if one not in self.found.complaints
+            one for one in strange(self.night.log.events, complete=False) if one not in self.found.complaints
         ]
-        if not any(isinstance(one, Gap) and one.boot == seen.boot for one in self._log.events):
+        if not any(isinstance(one, Gap) and one.boot == seen.boot for one in self.night.log.events):
             self._complain(f"the log knows nothing of boot {seen.boot}")
 
     def _stop(self) -> None:
         """SIGTERM, and a board that is as it boots."""
-        self._signal(signal.SIGTERM)
-        code = self._wait(_STUCK_S)
-        self._log.refresh()
-        if code not in (_STOPPED, 0, None) or (code is None and self._runs):
-            self._complain(f"after SIGTERM the controller ended with {code}: {self._last_words()}")
-        self._forget()
+        code = self.night.stop()
+        if code not in (_STOPPED, 0, None):
+            self._complain(f"after SIGTERM the controller ended with {code}: {self.night.last_words}")
+        self._as_it_boots()
+
+    def _as_it_boots(self) -> None:
+        """In memory and on the disk."""
         seen = look(self.board)
         self._wrong([*differences(seen, self.state.stock), *(f"{one} is left" for one in seen.kept)])
 
     def _complete(self) -> None:
         self._say("no more deaths: the night goes on to its end")
-        self._log.refresh()
-        if self._log.stage != "over" or self._runs:
-            if not self._runs:
-                self._start()
-            until = time.monotonic() + 4 * _STUCK_S + 20 * len(self.deaths)
-            while self._runs and time.monotonic() < until:
-                self._journal.pump(0.5)
-            code = None if self._night is None else self._night.poll()
+        self.night.log.refresh()
+        if self.night.log.stage != "over" or self.night.runs:
+            if not self.night.runs:
+                self.night.start()
+            code = self.night.wait(4 * STUCK_S + 20 * len(self.deaths))
             if code != 0:
-                self._complain(f"the undisturbed rest ended with {code}: {self._last_words()}")
-            self._forget()
-        seen = look(self.board)
-        self._wrong([*differences(seen, self.state.stock), *(f"{one} is left" for one in seen.kept)])
-        self._log.refresh()
-        self._log.check_prefix()
-        self.found.lost += [*self._log.lost, *unmeasured(self._log.events)]
-        self.found.doubled += [one for one in doubled(self._log.events) if one not in self.found.doubled]
-        self.found.complaints += strange(self._log.events, complete=True)
-        compared = self._call("compare", NAME, "--json")
+                self._complain(f"the undisturbed rest ended with {code}: {self.night.last_words}")
+            self.night.forget()
+        self._as_it_boots()
+        self.night.log.refresh()
+        self.night.log.check_prefix()
+        self.found.lost += [*self.night.log.lost, *unmeasured(self.night.log.events)]
+        self.found.doubled += [one for one in doubled(self.night.log.events) if one not in self.found.doubled]
+        self.found.complaints += strange(self.night.log.events, complete=True)
+        compared = self.night.call("compare", NAME, "--json")
         if compared.returncode or not json.loads(compared.stdout)["pairs"]:
             self._complain(f"there is no comparison: {compared.stderr.strip()[-300:]}")
-        self._log.write(self.folder / "study.json", self.folder / "log.jsonl")
+        self.night.log.write(self.folder / "study.json", self.folder / "log.jsonl")
         self.found.diverged += diverged_in_a_fresh_process(
             self.folder / "study.json", self.folder / "log.jsonl"
         )
