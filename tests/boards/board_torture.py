@@ -11,7 +11,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,7 +70,8 @@ class State:
 
     def write(self, folder: Path) -> None:
         fresh = folder / (_STATE + ".new")
-        fresh.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        body = {**vars(self), "found": vars(self.found)}
+        fresh.write_text(json.dumps(body, indent=1), encoding="utf-8")
         fresh.replace(folder / _STATE)
 
 
