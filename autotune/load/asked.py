@@ -15,6 +15,7 @@ from autotune.load.gates import (
     Answer,
     GateName,
     Judged,
+    clock_step_s,
     wire_limits,
 )
 from autotune.load.parse import Report, read_report
@@ -73,7 +74,7 @@ def _workers_new(run: _Run) -> tuple[float | None, float | None]:
 
 def _clock_step(run: _Run) -> tuple[float | None, float | None]:
     duration_s = _duration_s(run)
-    return None if duration_s is None else abs(duration_s - run.seen.measured.wall_s), CLOCK_STEP_S
+    return None if duration_s is None else clock_step_s(duration_s, run.seen, run.order), CLOCK_STEP_S
 
 
 def _duration_off(run: _Run) -> tuple[float | None, float | None]:
