@@ -142,6 +142,7 @@ class LiveBench:
                 stage="read-back", reason=effective.refused, blame="configuration", switch_s=switch_s
             )
         if not self._held.connection.answers_afresh():
+            self._held.connection.keepalive()  # raises where the old line is gone, too: then the board is, and not by this
             return NotInForce(
                 stage="canary",
                 reason="no new connection to the board comes about any more",

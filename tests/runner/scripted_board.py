@@ -25,6 +25,7 @@ from autotune.board.records import (
     UrlSeen,
     Write,
 )
+from autotune.errors import BoardUnreachable
 from autotune.experiment.study import Study, Url
 from autotune.runner.session import Held
 from autotune.space.value import Value
@@ -104,6 +105,7 @@ class ScriptedLine:
     ended: list[bool] = field(default_factory=list)
     refusal: str = ""
     reachable: bool = True
+    gone: bool = False
     clock_s: Callable[[], float] = lambda: 0.0
 
     def clock(self) -> ClockSeen:
@@ -111,6 +113,10 @@ class ScriptedLine:
 
     def answers_afresh(self) -> bool:
         return self.reachable
+
+    def keepalive(self) -> None:
+        if self.gone:
+            raise BoardUnreachable("the board's agent is gone")
 
     def switch(self, writes: Sequence[Write], server: ServerOrder) -> Switched:
         del writes

@@ -11,6 +11,7 @@ from test_several_workloads import STUDY as SEVERAL
 
 from autotune.board.fitness import Tonight
 from autotune.board.records import LoadOrder, LoadSeen
+from autotune.errors import BoardUnreachable
 from autotune.experiment.bench import Measure
 from autotune.experiment.events import Arm, Failure, Sample, SampleKey, Stage
 from autotune.experiment.study import FitnessLimits, Study
@@ -185,6 +186,12 @@ def test_a_configuration_behind_which_nobody_new_gets_in_has_failed_its_canary()
     assert isinstance(event, Failure)
     assert (event.stage, event.blame) == ("canary", "configuration")
     assert "no new connection" in event.reason
+
+
+def test_a_board_that_dies_before_its_canary_is_not_blamed_on_the_configuration() -> None:
+    bench = LiveBench(held_on(ScriptedLine(reachable=False, gone=True), STUDY))
+    with pytest.raises(BoardUnreachable):
+        bench.measure(ORDER)
 
 
 def test_a_jump_of_a_far_board_s_clock_is_a_doubt_of_the_next_sample_alone() -> None:
