@@ -16,6 +16,8 @@ _STILL_SPEAKS: Final = (
     "Compare requests per server CPU-second, which still speaks, or push from a second machine."
 )
 
+_STRONGER: Final = "Compare requests per server CPU-second, which still speaks; or more threads, a stronger load host, a quieter one."
+
 
 def generator_busy(seen: LoadSeen, order: LoadOrder) -> float:
     """How much of the CPUs it can use at once the generator used, from 0 to 1; 0 where it has no CPUs of its own.
@@ -66,11 +68,12 @@ def _bound_from_afar(seen: FarLoadSeen, order: LoadOrder) -> tuple[Doubt, ...]:
     cpus = order.cpus or tuple(cpus_of(host.counters))
     busy = _busy(seen, min(len(cpus) or order.threads, order.threads))
     if busy > GENERATOR_BUSY:
-        return _bound(f"wrk's threads were running for {100 * busy:.0f} % of the run on the load host")
+        text = f"wrk's threads were running for {100 * busy:.0f} % of the run on the load host"
+        return _bound(text, _STRONGER)
     total = cpu_busy(host.counters, cpus) or 0.0
     if total > GENERATOR_BUSY:
         others = f" (others there: {', '.join(host.busiest)})" if host.busiest else ""
-        return _bound(f"the load host's CPUs were {100 * total:.0f} % busy{others}")
+        return _bound(f"the load host's CPUs were {100 * total:.0f} % busy{others}", _STRONGER)
     return ()
 
 
@@ -102,6 +105,6 @@ def _idle_s(counters: Mapping[str, float], cpu: int) -> float:
     return counters.get(f"cpu{cpu}.idle_s", 0.0) + counters.get(f"cpu{cpu}.iowait_s", 0.0)
 
 
-def _bound(how: str) -> tuple[Doubt, ...]:
+def _bound(how: str, next_: str = _STILL_SPEAKS) -> tuple[Doubt, ...]:
     text = f"{how} (limit {100 * GENERATOR_BUSY:.0f} %): the figure is the generator's limit as much as the server's"
-    return (Doubt(code="client-bound", text=text, next=_STILL_SPEAKS),)
+    return (Doubt(code="client-bound", text=text, next=next_),)
