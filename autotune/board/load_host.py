@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from autotune.board.address import SshBoard, read_address
@@ -17,7 +17,7 @@ from autotune.board.clock import ClockSeen
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
 from autotune.board.reaching import by_hand
-from autotune.board.records import FarLoadSeen, LoadOrder, LoadSeen, Run, UrlSeen, UrlTruth
+from autotune.board.records import FarLoadSeen, LoadOrder, LoadSeen, Run, UrlSeen, UrlTruth, Watched
 from autotune.errors import (
     BoardMisunderstood,
     BoardUnfit,
@@ -134,23 +134,14 @@ class LoadHost:
         board.watch("run", order.power)
         pushed = self._push(run, board)
         seen = board.watched()
+        of_board = {one.name: getattr(seen, one.name) for one in fields(Watched)}
+        of_board["before"] = {**seen.before, **_ports(pushed.before)}
+        of_board["after"] = {**seen.after, **_ports(pushed.after)}
         return FarLoadSeen(
+            **of_board,
             warmup=warmup,
             measured=pushed.measured,
-            counters=seen.counters,
-            before={**seen.before, **_ports(pushed.before)},
-            after={**seen.after, **_ports(pushed.after)},
-            server_cpu_s=seen.server_cpu_s,
-            workers_before=seen.workers_before,
-            workers_after=seen.workers_after,
             connections_held=pushed.connections_held,
-            error_log=seen.error_log,
-            peaks=seen.peaks,
-            busiest=seen.busiest,
-            strangers=seen.strangers,
-            kernel_log=seen.kernel_log,
-            power_w=seen.power_w,
-            power_source=seen.power_source,
             load_host=pushed,
         )
 
