@@ -305,14 +305,15 @@ def _tell_installed(service: Service, files: _Files, places: _Places, *, linked:
         (shlex.quote(str(files.unit)), shlex.quote(str(files.timer))) if linked else (unit, timer)
     )
     journal = "journalctl --user -u" if places.of_user else "journalctl -u"
-    later: dict[str, str] = {
-        f"{control} enable {of_unit}": "a night goes on after a reboot",
+    later: dict[str, str] = {}
+    if not service.study.is_synthetic:
+        later[f"autotune doctor {shlex.quote(service.study_file)}"] = "what a night still lacks"
+    later |= {
         f"{control} enable --now {of_timer}": f"every evening at {service.begins}",
+        f"{control} enable {of_unit}": "a night goes on after a reboot",
     }
     if places.of_user:
         later["loginctl enable-linger"] = "also while you are not logged in"
-    if not service.study.is_synthetic:
-        later[f"autotune doctor {shlex.quote(service.study_file)}"] = "what a night still lacks"
     later[f"{journal} {unit}"] = "how it went"
     if json:
         document: dict[str, Json] = {

@@ -76,6 +76,7 @@ StartLimitBurst=20
 [Service]
 Type=notify
 NotifyAccess=main
+SyslogIdentifier=autotune
 WorkingDirectory={_path(service.directory)}
 # Where it hung, in the journal, when the watchdog ends it.
 Environment=PYTHONFAULTHANDLER=1
