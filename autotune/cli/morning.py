@@ -122,7 +122,7 @@ class Morning:
             file=None if unwritten else file,
             has_begun=last_night(log, ending.night) is not None,
         )
-        # A service that fails for the same reason every minute has told it once.
+        # A service that fails for the same reason again and again has told it once.
         if self._command and _head(text) != _head(said_before):
             facts = {
                 "STUDY": self._study.name,

@@ -70,8 +70,9 @@ def service_text(service: Service) -> str:
     return f"""{_head(study.name)}
 [Unit]
 Description=autotune: the night of {study.name}
-{online}StartLimitIntervalSec=10h
-StartLimitBurst=20
+{online}# As often as it takes: a board that is off at ten may be on at eleven.
+StartLimitIntervalSec=10h
+StartLimitBurst=700
 
 [Service]
 Type=notify
