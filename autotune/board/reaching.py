@@ -130,6 +130,11 @@ def ssh_trouble(board: BoardAddress, exit_code: int, said: str) -> BoardUnreacha
             f"sudo on {where} does not start the agent: {said}",
             hint=f"see its rules (the last that fits counts): {by_hand(board, 'sudo -l')}; then: autotune board install {where}",
         )
+    if said.startswith(("ModuleNotFoundError: ", "ImportError: ")):
+        return BoardUnreachable(
+            f"python3 on {where} lacks a part of its standard library: {said}",
+            hint="as root there: apt-get install python3 (python3-minimal is not enough)",
+        )
     if exit_code in (_NOT_FOUND, _NOT_RUNNABLE) or said.lower().startswith("python3: command not found"):
         return BoardUnreachable(
             f"there is no python3 on {where}, which the agent needs (3.9 or later)",
