@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from autotune.actuators.target import Sight, text_of
+from autotune.board.reading import MOST_CPUS
 from autotune.space.value import Value
 
 ONLINE_CPUS = "/sys/devices/system/cpu/online"
 _WORD_BITS = 32
+_MASK = re.compile("[0-9a-fA-F]{1,2048}")
 
 
 def mask_of(cpus: Iterable[int]) -> int:
@@ -26,7 +29,10 @@ def mask_text(mask: int) -> str:
 
 def mask_value(text: str) -> int:
     """The mask in such a text, however it is padded. Raises ValueError."""
-    return int(text.strip().replace(",", "") or "x", 16)
+    digits = text.strip().replace(",", "")
+    if not _MASK.fullmatch(digits):
+        raise ValueError(f"no mask of CPUs: {digits[:40]!r}")
+    return int(digits, 16)
 
 
 def cpu_list(text: str) -> tuple[int, ...]:
@@ -34,7 +40,10 @@ def cpu_list(text: str) -> tuple[int, ...]:
     cpus: list[int] = []
     for part in text.replace(",", " ").split():
         first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
+        low, high = int(first), int(last or first)
+        if not 0 <= low <= high < MOST_CPUS:
+            raise ValueError(f"no CPUs: {part[:40]!r}")
+        cpus += range(low, high + 1)
     return tuple(cpus)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from autotune.actuators.wording import checked, safe_address, safe_path
 from autotune.board.facts import BoardFacts
+from autotune.board.reading import is_count
 from autotune.board.records import Begun, Reading
 from autotune.errors import BoardUnfit, SettingUnsupported
 from autotune.space.catalogue import CATALOGUE, fpm
@@ -343,7 +344,7 @@ def _read(setting: Setting, text: str) -> Value:
     match setting.kind:
         case Kind.SWITCH if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
-        case Kind.SIZE if setting.key in _IN_MEGABYTES and text.isdigit():
+        case Kind.SIZE if setting.key in _IN_MEGABYTES and is_count(text):
             return int(text) * _MIB
         case Kind.SIZE if setting.key == "output_buffering" and text.lower() in _FALSE:
             return 0

@@ -55,8 +55,8 @@ def redirect(tree: OwnTree, edits: Edits, places: NightPlaces, *, default_log: s
         directive = found.directive
         if not found.around or not directive.args or directive.block is not None:
             continue
-        if directive.name == "access_log" and directive.args[0] != "off":
-            edits.argument(directive, 0, log_names.of(directive.args[0]))
+        if directive.name == "access_log" and directive.first != "off":
+            edits.argument(directive, 0, log_names.of(directive.first))
         elif matched := _TEMP_PATH.fullmatch(directive.name):
             number = temporary.get(matched[1], 0)
             temporary[matched[1]] = number + 1

@@ -371,7 +371,7 @@ class OwnSite(OwnView):
     ) -> None:
         names = own_places.LogNames(places.log_dir)
         paths = {
-            id(one.directive): names.of(one.directive.args[0])
+            id(one.directive): names.of(one.directive.first)
             for one in self.found
             if one.around and one.directive.name == "access_log" and one.directive.args[:1] != ("off",)
         }

@@ -23,6 +23,7 @@ CONTEXTS = frozenset(
     {"events", "http", "server", "location", "upstream", "stream", "mail", "if", "limit_except"}
 )
 _DEEPEST = 40
+_MOST_DIRECTIVES = 100_000
 _LUA_BLOCK = re.compile(r".*_by_lua_block")
 # The longest comment, string or plain text; what is no such is passed by character.
 _LUA_TOKEN = re.compile(
@@ -58,6 +59,13 @@ class OwnDirective:
     @property
     def args(self) -> tuple[str, ...]:
         return tuple(word.text for word in self.words[1:])
+
+    @property
+    def first(self) -> str:
+        """The argument that this directive can't be without. Raises BoardUnfit."""
+        if not self.args:
+            raise BoardUnfit(f"{self.place}: `{self.name}` names nothing", hint=f"nginx -t -c {self.path}")
+        return self.args[0]
 
     @property
     def start(self) -> int:
@@ -107,7 +115,13 @@ class OwnTree:
 
     def walk(self) -> Iterator[Found]:
         """Every directive in the order in which nginx meets them, includes opened where they stand."""
-        yield from self._below(self.parsed[self.names[self.main]], ())
+        for number, found in enumerate(self._below(self.parsed[self.names[self.main]], ())):
+            if number > _MOST_DIRECTIVES:
+                raise BoardUnfit(
+                    f"{self.main} has more than {_MOST_DIRECTIVES:,} directives, or files that include each other",
+                    hint=f"see the include lines: nginx -T -c {self.main}",
+                )
+            yield found
 
     def _below(
         self, directives: tuple[OwnDirective, ...], around: tuple[OwnDirective, ...], depth: int = 0
@@ -122,7 +136,7 @@ class OwnTree:
 
     def included(self, include: OwnDirective) -> tuple[str, ...]:
         """The real paths of the files that an include opens, in nginx's order."""
-        pattern = posixpath.normpath(posixpath.join(posixpath.dirname(self.main), include.args[0]))
+        pattern = posixpath.normpath(posixpath.join(posixpath.dirname(self.main), include.first))
         by_name = {**{path: path for path in self.texts}, **self.names}
         found = sorted(name for name in by_name if _matches(name, pattern))
         paths = tuple(dict.fromkeys(by_name[name] for name in found if by_name[name] in self.texts))
@@ -137,13 +151,13 @@ class OwnTree:
             for one in _flat(self.parsed[path]):
                 if one.name != "include" or one.block is not None:
                     continue
-                pattern = posixpath.normpath(posixpath.join(posixpath.dirname(self.main), one.args[0]))
+                pattern = posixpath.normpath(posixpath.join(posixpath.dirname(self.main), one.first))
                 hits = [file for file in self.texts if _matches(file, pattern)]
                 named.update(hits)
                 if not hits:
                     unnamed_of.append(one)
         orphans = tuple(path for path in list(self.texts)[1:] if path not in named)
-        globs = [one for one in unnamed_of if "sites-enabled" in one.args[0]] or unnamed_of
+        globs = [one for one in unnamed_of if "sites-enabled" in one.first] or unnamed_of
         return orphans if globs and globs[0] is include else ()
 
     @property

@@ -62,6 +62,13 @@ class Directive:
     block: tuple[Directive, ...] | None = None
 
     @property
+    def first(self) -> str:
+        """The argument that this directive can't be without. Raises BoardUnfit."""
+        if not self.args:
+            raise BoardUnfit(f"`{self.name}` of the nginx configuration names nothing", hint="see `nginx -t`")
+        return self.args[0]
+
+    @property
     def payload(self) -> dict[str, Any]:
         """The directive as crossplane builds it."""
         payload: dict[str, Any] = {"directive": self.name, "args": list(self.args)}
@@ -210,10 +217,10 @@ def _http(
     log: tuple[str, ...] = ("combined",)
     for directive in http:
         match directive.name:
-            case "include" if posixpath.basename(directive.args[0]) == "mime.types":
+            case "include" if posixpath.basename(directive.first) == "mime.types":
                 kept.append(Directive(name="include", args=(_below(base, directive),)))
             case "include":
-                left_out.append(f"include {directive.args[0]}: only the study's own site is served")
+                left_out.append(f"include {directive.first}: only the study's own site is served")
             case "access_log":
                 # The last one would come beside the first; ours is the only one.
                 log_on = directive.args != ("off",)
@@ -232,7 +239,7 @@ def _http(
 
 
 def _below(base: str, directive: Directive) -> str:
-    return posixpath.join(posixpath.dirname(base), directive.args[0])
+    return posixpath.join(posixpath.dirname(base), directive.first)
 
 
 def _modules(
@@ -253,4 +260,4 @@ def _modules(
 
 
 def _absolute_module(directive: Directive, build: NginxBuild) -> Directive:
-    return Directive(name="load_module", args=(posixpath.join(build.prefix, directive.args[0]),))
+    return Directive(name="load_module", args=(posixpath.join(build.prefix, directive.first),))

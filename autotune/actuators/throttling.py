@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotune.actuators.target import Sight, text_of
+from autotune.board.reading import is_count
 
 _ROOT = "/sys/class/thermal/"
 COOLING_PATHS = (f"{_ROOT}cooling_device*/type", f"{_ROOT}cooling_device*/cur_state")
@@ -17,6 +18,6 @@ def cooled(sight: Sight) -> str:
             continue
         kind = text_of(sight, path).strip()
         state = text_of(sight, path.removesuffix("type") + "cur_state").strip()
-        if kind.startswith(_SLOWING) and state.isdigit() and int(state) > 0:
+        if kind.startswith(_SLOWING) and is_count(state) and int(state) > 0:
             return kind
     return ""

@@ -58,7 +58,9 @@ class BoardFacts:
     @property
     def nginx_version(self) -> tuple[int, int, int]:
         """(1, 22, 1) for nginx/1.22.1; (0, 0, 0) without nginx or for a text that names no version."""
-        found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", self.nginx.version if self.nginx else "")
+        found = re.search(
+            r"nginx/([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", self.nginx.version if self.nginx else ""
+        )
         return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
 
     def found(self, name: str) -> Program | None:

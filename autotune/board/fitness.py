@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from autotune.board.kernel_log import KernelWords, read_words
+from autotune.board.reading import is_count
 from autotune.board.records import LoadSeen
 from autotune.experiment.events import Doubt, Event, Failure, GateResult, NightBegun, Sample, SampleKey
 from autotune.experiment.study import FitnessLimits
@@ -295,7 +296,8 @@ def _allowed(levels: Levels) -> list[str]:
 def _share_below(policy: str, seen: LoadSeen) -> float | None:
     """None where the kernel doesn't count: a policy without statistics, or one that counted nothing."""
     start = f"freq.{policy}."
-    seconds = {int(one.removeprefix(start)): s for one, s in seen.counters.items() if one.startswith(start)}
+    named = {one.removeprefix(start): s for one, s in seen.counters.items() if one.startswith(start)}
+    seconds = {int(khz): s for khz, s in named.items() if is_count(khz)}
     total_s = sum(seconds.values())
     if total_s <= 0:
         return None
@@ -378,7 +380,7 @@ def _stolen_time(seen: LoadSeen, limits: FitnessLimits, server_cpus: Sequence[in
 def cpus_of(counters: Mapping[str, float]) -> list[int]:
     """The CPUs that these counters speak of."""
     heads = {one.partition(".")[0] for one in counters}
-    return sorted(int(one[3:]) for one in heads if one.startswith("cpu") and one[3:].isdigit())
+    return sorted(int(one[3:]) for one in heads if one.startswith("cpu") and is_count(one[3:]))
 
 
 def _full_disk(seen: LoadSeen) -> GateResult:

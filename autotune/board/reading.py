@@ -19,10 +19,13 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 _T = TypeVar("_T")
 _Read: TypeAlias = Callable[[object, str], Any]
 
+MOST_CPUS: Final = 8192
+"""As many as a kernel can be built for."""
 _LARGEST: Final = 2**63
 _SHOWN: Final = 40
 _MAY_BE_NEGATIVE: Final = frozenset({"exit_code"})
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_COUNT: Final = re.compile("[0-9]{1,18}")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
@@ -40,6 +43,11 @@ def read_record(kind: type[_T], body: object, where: str = "") -> _T:
         raise _wrong(where, f"other fields than expected: {', '.join(odd[:5])}")
     place = f"{where}." if where else ""
     return kind(**{name: read(body[name], place + name) for name, read in readers.items()})
+
+
+def is_count(text: str) -> bool:
+    """Whether int() makes a count of it: a text of a board may hold other scripts' digits, or thousands of them."""
+    return _COUNT.fullmatch(text) is not None
 
 
 def storable(text: str) -> str:

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 from autotune.board.facts import BoardFacts
-from autotune.board.reading import WrongShapeError, read_record
+from autotune.board.reading import MOST_CPUS, WrongShapeError, read_record
 from autotune.board.records import (
     Begun,
     BoardStatus,
@@ -97,6 +97,11 @@ class _BuildsReply:
 def facts(body: Body) -> BoardFacts:
     found = read_record(BoardFacts, body)
     _require_paths(run_dir=found.run_dir, state_dir=found.state_dir)
+    if (
+        not found.cpus
+        or max((*found.cpus, *found.capacity, *(cpu for core in found.cores for cpu in core))) >= MOST_CPUS
+    ):
+        raise WrongShapeError("cpus: none, or more than a machine has")
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from autotune import __version__
+from autotune.board.reading import is_count
 from autotune.board.records import Reading
 from autotune.errors import BoardUnfit, UsageError
 from autotune.experiment.study import Study
@@ -187,7 +188,7 @@ def _policy(read: Mapping[str, Reading], policy: str) -> str:
 
 
 def _mhz(khz: str) -> str:
-    return f"{int(khz) / 1000:,.0f} MHz" if khz.isdigit() else "?"
+    return f"{int(khz) / 1000:,.0f} MHz" if is_count(khz) else "?"
 
 
 def _topology(read: Mapping[str, Reading], cpu: int, capacity: Mapping[int, int]) -> str:
@@ -199,7 +200,7 @@ def _topology(read: Mapping[str, Reading], cpu: int, capacity: Mapping[int, int]
             ("cluster", "cluster_id"),
             ("core", "core_id"),
         )
-        if places[name].isdigit()
+        if is_count(places[name])
     ]
     if cpu in capacity:
         words.append(f"capacity {capacity[cpu]} of 1024")

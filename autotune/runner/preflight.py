@@ -11,7 +11,11 @@ from autotune.board.address import LocalBoard, SshBoard
 from autotune.board.clock import NEXT
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
+<<<<<<< HEAD
 from autotune.board.load_host import LoadHost
+=======
+from autotune.board.reading import is_count
+>>>>>>> a4b81e9 (What a board says of itself and of a run is fuzzed: CPU lists, other scripts' digits, directives without arguments and circles of includes end in words)
 from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.events import Doubt
@@ -265,8 +269,8 @@ def self_test(study: Study) -> Doubt | None:
     finally:
         connection.close()
     with connect(study.board) as fresh:
-        now = int(fresh.read([path])[path].text or 0)
-    if ended.restored or now != original:  # nothing is left to be put back where a guardian did it
+        now = (fresh.read([path])[path].text or "").strip()
+    if ended.restored or now != str(original):  # nothing is left to be put back where a guardian did it
         raise BoardUnfit(
             f"the guardian did not put {path} back: was {original}, is {now}",
             hint="see `dmesg` for what kills it; without it a dead tuner would leave the board changed",
@@ -278,9 +282,10 @@ def _one_higher(connection: Connection) -> tuple[str, int] | None:
     """Puts the first harmless key that can be changed one higher: its path and what it was. None: none can be."""
     paths = [f"/proc/sys/{key.replace('.', '/')}" for key in _HARMLESS]
     for path, reading in connection.read(paths).items():
-        if not reading.writable or reading.text is None:
+        text = (reading.text or "").strip()
+        if not reading.writable or not is_count(text):
             continue
-        original = int(reading.text)
+        original = int(text)
         if not connection.switch((Write(path=path, text=str(original + 1)),), None).step:
             return path, original
     return None
