@@ -61,7 +61,11 @@ def ask(program: str, version: str, conf_path: str, uid: int) -> Asked:
         read_own(main, uid)
     except Fault as fault:
         return Asked({}, {}, fault.message)
-    before = [_Found(path, _lstat(path)) for path in sorted(_made(main, version, uid))]
+    try:
+        made = _made(main, version, uid)
+    except Fault as fault:
+        return Asked({}, {}, fault.message)
+    before = [_Found(path, _lstat(path)) for path in sorted(made)]
     said, problem = _said(program, conf_path, before, uid)
     _put_back(before)
     files: Dict[str, FileReading] = {}
@@ -108,7 +112,10 @@ def _reading(path: str, uid: int) -> FileReading:
 
 
 def _made(main: str, version: str, uid: int) -> Set[str]:
-    """Every path that this nginx could make or change by looking at its configuration."""
+    """Every path that this nginx could make or change by looking at its configuration.
+
+    Raises Fault for a file of it that root may not run what it says: nginx would, while it looks.
+    """
     compiled = _COMPILED.findall(version)
     prefix = next((value for name, value in compiled if name == "prefix"), "/usr/share/nginx")
     found = {value for name, value in compiled if name != "prefix"}
@@ -119,10 +126,13 @@ def _made(main: str, version: str, uid: int) -> Set[str]:
         if path in seen or depth > _DEEPEST:
             continue
         seen.add(path)
-        try:
-            listed = statements(read_own(os.path.realpath(path), uid))
-        except Fault:
+        if not os.path.exists(path):
             continue  # nginx itself says what is wrong with it
+        text = read_own(os.path.realpath(path), uid)
+        try:
+            listed = statements(text)
+        except Fault:
+            continue
         for one in listed:
             if one.kind == "close" or len(one.words) < 2:
                 continue

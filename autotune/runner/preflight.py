@@ -11,11 +11,8 @@ from autotune.board.address import LocalBoard, SshBoard
 from autotune.board.clock import NEXT
 from autotune.board.connection import Connection, connect
 from autotune.board.facts import BoardFacts
-<<<<<<< HEAD
 from autotune.board.load_host import LoadHost
-=======
 from autotune.board.reading import is_count
->>>>>>> a4b81e9 (What a board says of itself and of a run is fuzzed: CPU lists, other scripts' digits, directives without arguments and circles of includes end in words)
 from autotune.board.records import Program, Write
 from autotune.errors import BoardUnfit, BoardUnreachable, LoadGeneratorFailed
 from autotune.experiment.events import Doubt

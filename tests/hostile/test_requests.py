@@ -93,6 +93,8 @@ READERS: dict[str, tuple[Callable[[Json], object], Json]] = {
     "begin": (orders.night, NIGHT),
     "switch": (orders.switch, SWITCH),
     "load": (orders.load, LOAD),
+    "watch": (orders.watch, {"step": "run", "power": ""}),
+    "route": (orders.ways, {"to": ["10.0.0.1"], "port": 8088}),
     "read": (orders.paths, {"paths": [SOMAXCONN]}),
     "check": (orders.truths, {"urls": [_URL]}),
 }
@@ -337,10 +339,9 @@ def test_a_request_that_comes_again_is_not_carried_out_again(talk: Talk, board: 
 
 def test_verbs_in_the_wrong_order_are_refused(talk: Talk, board: BoardNamespace) -> None:
     talk.hello()
-    bodies = {
-        "switch": SWITCH,
-        "check": {"paths": [SOMAXCONN], "urls": []},
-    }  # a load host loads without a begin
+    watch = {"step": "run", "power": ""}
+    # A load host loads without a begin.
+    bodies = {"switch": SWITCH, "watch": watch, "check": {"paths": [SOMAXCONN], "urls": []}}
     for number, (verb, body) in enumerate(bodies.items(), 2):
         [reply] = talk.ask({"id": number, "verb": verb, "body": body})
         assert words(reply).startswith("refused: nothing was begun")
@@ -544,3 +545,22 @@ def test_a_controller_of_another_protocol_is_told_so(module_line: Any) -> None:
     with pytest.raises(BoardUnreachable, match="speaks protocol") as refused:
         module_line._ask("hello", protocol=PROTOCOL + 1, controller="x")
     assert not isinstance(refused.value, BoardMisunderstood)
+
+
+def test_a_users_configuration_with_a_file_of_somebody_elses_is_not_even_asked_about(
+    board: BoardNamespace,
+) -> None:
+    """`nginx -T` loads what load_module names."""
+    board.run(
+        "sh", "-c",
+        "mount -t tmpfs tmpfs /etc/nginx; echo 'include x/*.conf; events {}' > /etc/nginx/nginx.conf; mkdir /etc/nginx/x;"
+        " echo 'load_module /run/x.so;' > /etc/nginx/x/a.conf; chown 65534 /etc/nginx/x/a.conf",
+    )  # fmt: skip
+    line = board.connect()
+    try:
+        found = line.read_nginx("/etc/nginx/nginx.conf")
+        assert found.problem.startswith("/etc/nginx/x/a.conf is not root's alone")
+        assert dict(found.files) == {}
+    finally:
+        line.close()
+        board.run("umount", "/etc/nginx")
