@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -63,7 +62,7 @@ from autotune.runner.nights import (
     sample_s,
     seconds_of,
 )
-from autotune.runner.notices import Alive, Progress, Said, Watcher
+from autotune.runner.notices import Alive, Said, Watcher
 from autotune.runner.progress import progress_of
 from autotune.runner.sittings import sit_down
 from autotune.runner.stopping import Stopped, StopRequest
@@ -184,6 +183,11 @@ class NightShift:
             self._append(event)
 
     @property
+    def _left_s(self) -> float | None:
+        """Seconds until the deadline; None without one."""
+        return None if self._deadline_s is None else max(0.0, self._deadline_s - self._clock.now_s)
+
+    @property
     def _away_s(self) -> float:
         """Seconds since the night's last event."""
         return self._clock.now_s - seconds_of(self._log[-1].at)
@@ -251,7 +255,7 @@ class NightShift:
             self._study,
             begun.night if begun else night_count(self._log) + 1,
             lost=lost,
-            left_s=None if self._deadline_s is None else self._deadline_s - self._clock.now_s,
+            left_s=self._left_s,
             wait=self._wait,
         )
         for left in hold.undone:
@@ -272,8 +276,7 @@ class NightShift:
         Raises StorageAway when it did not in time.
         """
         self._say("warning", f"{away.message}; the board is put back until it takes something again")
-        patience_s = FAR_PATIENCE_S if self._deadline_s is None else math.inf
-        self._memory.wait_until_back(away, self._wait, patience_s)
+        self._memory.wait_until_back(away, self._wait, self._left_s or FAR_PATIENCE_S)
         self._say("info", "the database is back, and has everything measured")
         over = last(self._log, NightEnded)
         if over is None or open_night(self._log) is not None or over.outcome == "abandoned":
@@ -421,11 +424,7 @@ class NightShift:
         if isinstance(event, Failure):
             self._say("warning", f"{event.arm.text}: {event.stage}: {event.reason}")
         if isinstance(event, (Sample, Failure, Proposal)) and self._tellings.is_due():
-            self._watch(self._progress())
-
-    def _progress(self) -> Progress:
-        left_s = None if self._deadline_s is None else max(0.0, self._deadline_s - self._clock.now_s)
-        return progress_of(self._study, self._log, left_s)
+            self._watch(progress_of(self._study, self._log, self._left_s))
 
     def _bide(self, seconds: float) -> None:
         """Passes a moment, with the board in hand or without."""
