@@ -246,26 +246,6 @@ def test_a_database_deleted_with_its_directory_is_made_again_from_the_spool(
 # -- the board
 
 
-@pytest.mark.parametrize("deadline", [True, False])
-def test_a_board_gone_for_good_ends_the_night_and_everything_measured_is_kept(
-    hold: Holding, store: Store, monkeypatch: pytest.MonkeyPatch, *, deadline: bool
-) -> None:
-    monkeypatch.setattr(lost_board, "FAR_PATIENCE_S", 0.5)
-    board = Board(
-        before=Cut("1/finals/2/1/0"), clock=Standing(0.0), is_far=True, unreachable=list(range(2, 10_000))
-    )
-    until = board.clock.now_s + STUDY.busy_s + 3 if deadline else None
-    with pytest.raises(BoardUnreachable) as told:
-        hold(board, deadline_s=until)
-    assert told.value.exit_code == 4
-    assert ("until the deadline" if deadline else "for 0 h") in told.value.message
-    assert f"restores itself {STUDY.budget.lease_s:.0f} s after it last heard of us" in told.value.message
-    assert "autotune restore" in told.value.hint
-    assert f"autotune resume {STUDY.name}" in told.value.hint
-    log = store.log(STUDY.name)
-    assert [words(one) for one in log] == WHOLE[: WHOLE.index("1/finals/2/1/0")]
-
-
 @dataclass
 class Gone(Board):
     """Lost in the finals and never seen again; `then` happens at the third try to take it."""
@@ -279,6 +259,25 @@ class Gone(Board):
         if self.taken == 3:
             self.then()
         return super().take(number)
+
+
+@pytest.mark.parametrize("deadline", [True, False])
+def test_a_board_gone_for_good_ends_the_night_and_everything_measured_is_kept(
+    hold: Holding, store: Store, monkeypatch: pytest.MonkeyPatch, *, deadline: bool
+) -> None:
+    monkeypatch.setattr(lost_board, "FAR_PATIENCE_S", 0.5)
+    clock = Standing(0.0)
+    board = Gone(clock=clock, then=lambda: later(clock, 1000.0))
+    until = clock.now_s + 1000 if deadline else None
+    with pytest.raises(BoardUnreachable) as told:
+        hold(board, deadline_s=until)
+    assert told.value.exit_code == 4
+    assert ("until the deadline" if deadline else "for 0 h") in told.value.message
+    assert f"restores itself {STUDY.budget.lease_s:.0f} s after it last heard of us" in told.value.message
+    assert "autotune restore" in told.value.hint
+    assert f"autotune resume {STUDY.name}" in told.value.hint
+    log = store.log(STUDY.name)
+    assert [words(one) for one in log] == WHOLE[: WHOLE.index("1/finals/2/1/0")]
 
 
 def test_a_signal_while_the_board_is_away_does_not_claim_that_it_is_restored(hold: Holding) -> None:
