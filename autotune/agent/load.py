@@ -23,7 +23,7 @@ from autotune.agent.line import Line
 from autotune.agent.nginx import Server
 from autotune.agent.open_loop import PROGRAM, OpenLoop, write_open_loop
 from autotune.agent.orders import Load, is_address
-from autotune.agent.places import remove_tree, write_text
+from autotune.agent.places import Places, remove_tree, write_text
 from autotune.agent.protocol import LoadReply, Program, Run
 from autotune.agent.run_watch import Elsewhere, Watch
 from autotune.agent.wrk_report import REPORT_LUA
@@ -121,8 +121,9 @@ def run_load(
 class LoadHost:
     """This machine pushing against a server on another one. It needs no lock, and no more than a directory for its scripts."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, places: Places) -> None:
         self._line = line
+        self._beside = os.path.dirname(places.run_dir)  # in memory, where there is such a place
         self._run_dir: Optional[str] = None
 
     def load(self, order: Load, programs: Dict[str, Program]) -> LoadReply:
@@ -132,8 +133,8 @@ class LoadHost:
         if not program:
             raise Fault("failed", f"{name} is not installed here", f"apt-get install {name}")
         if self._run_dir is None:
-            _remove_leftovers()
-            self._run_dir = tempfile.mkdtemp(prefix=f"{_DIRECTORY}{os.getpid()}-")
+            _remove_leftovers(self._beside)
+            self._run_dir = tempfile.mkdtemp(prefix=f"{_DIRECTORY}{os.getpid()}-", dir=self._beside)
             write_scripts(self._run_dir)
         # The board's own meter is its agent's.
         return run_load(
@@ -155,9 +156,9 @@ def _ends_with_us(pid: int, start: int) -> None:
     """There is no journal and no guardian here, and the kernel ends it if we are killed (generator.py)."""
 
 
-def _remove_leftovers() -> None:
+def _remove_leftovers(beside: str) -> None:
     """Directories of agents of this user that were killed."""
-    for path in glob.glob(f"{tempfile.gettempdir()}/{_DIRECTORY}*"):
+    for path in glob.glob(f"{beside}/{_DIRECTORY}*"):
         number = os.path.basename(path)[len(_DIRECTORY) :].partition("-")[0]
         if number.isdigit() and processes.read_stat(int(number)) is None:
             with contextlib.suppress(OSError):

@@ -49,7 +49,7 @@ class Agent:
         self._held: Optional[Held] = None
         self._greeted = False
         self._programs: Dict[str, Program] = {}
-        self._load_host = LoadHost(line)
+        self._load_host = LoadHost(line, places)
         line.heard = self._heard
         self._verbs: Dict[str, Callable[[Dict[str, Any]], Any]] = {
             "hello": self._hello,
