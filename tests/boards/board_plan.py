@@ -99,6 +99,6 @@ def budget_for(deaths: Sequence[BoardDeath]) -> dict[str, int]:
         "finalists": 1,
         "finalist_pairs": max(2, wanted["finalists"] // 2 + 1),
         "distillation_pairs": 0,
-        "finals_rounds": max(12, wanted["finals"] // 3 + 1),
+        "finals_rounds": 3 * max(4, wanted["finals"] // 9 + 1),
         "series_rounds": wanted["series"] // 2 + 1,
     }
