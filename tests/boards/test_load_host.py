@@ -19,7 +19,7 @@ from autotune.board.load_host import LoadHost
 from autotune.board.records import Begun, Listener, LoadOrder, LoadUrl, PutFile, ServerOrder, UrlTruth
 from autotune.errors import LoadGeneratorFailed, LoadHostUnreachable
 from autotune.load.gates import Answer, judge
-from autotune.load.open_loop import judge_rate, rate_order
+from autotune.load.open_loop import RateReport, judge_rate, rate_order, read_rate_report
 from autotune.runner.pushing import Pusher
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.usefixtures("real_nginx", "real_wrk")]
@@ -151,9 +151,13 @@ def test_a_load_from_there_is_watched_on_the_board(both: Both) -> None:
 def test_the_open_loop_generator_pushes_from_there_too(both: Both, real_luajit: str) -> None:
     order = rate_order(both.order(), 200.0, 1.0, "rate0123456789")
     seen = both.load.load(order, both.board)
-    rate = judge_rate(seen, order, answers=[Answer(wire_bytes=both.wire_bytes)]).fixed_rate
-    assert rate is not None
-    assert rate.answered == 200
+    judged = judge_rate(seen, order, answers=[Answer(wire_bytes=both.wire_bytes)])
+    assert judged.fault is None
+    report = read_rate_report(seen.measured.stdout, order.marker)
+    assert isinstance(report, RateReport)
+    assert report.due == 200
+    assert 0 < report.answered <= report.due
+    assert seen.server_cpu_s > 0
 
 
 @pytest.mark.parametrize("who", ["agent", "ssh"])
