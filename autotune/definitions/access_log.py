@@ -31,6 +31,7 @@ _TARGET: Final = re.compile(r"/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*", re.ASCII)
 _LONGEST_TARGET: Final = 900
 _LONGEST_LINE: Final = 1 << 16
 _MOST_LINES: Final = 20_000_000
+_MOST_BYTES: Final = 8 << 30  # unpacked
 _SHARES: Final = 1_000
 
 
@@ -44,11 +45,14 @@ def urls_from_log(path: Path, count: int, base: str) -> tuple[Url, ...]:
     Raises LogUnfit naming the file when it can't be read or has no GET that was answered with 200.
     """
     asked: Counter[str] = Counter()
-    lines = odd = refused = 0
+    lines = size = odd = refused = 0
+    if path.exists() and not path.is_file():
+        raise LogUnfit(f"{path}: not a plain file")
     try:
         with _opened(path) as log:
-            while lines < _MOST_LINES and (line := log.readline(_LONGEST_LINE)):
+            while lines < _MOST_LINES and size < _MOST_BYTES and (line := log.readline(_LONGEST_LINE)):
                 lines += 1
+                size += len(line)
                 found = _REQUEST.search(line)
                 if found is None:
                     odd += 1
