@@ -43,11 +43,23 @@ def prepare_builds(connection: Connection, study: Study, say: Callable[[str], No
 
     A build that fails is said and left out: the night goes on without that value. Before the board is begun; the agent
     takes its lock for each build, so nobody else is measuring meanwhile. Raises BoardBusy when someone is.
+
+    What is made becomes root's nginx, and a study may be a stranger's: any other source than the distribution's is fetched
+    and made only by a command that asks for just that.
     """
     wanted = names_wanted(study)
     if study.builds is None or not wanted:
         return
     known = recipes(study.builds.recipes)
+    if study.builds.source != "apt":
+        made = Workbench.of(study.builds, connection.builds()).made
+        for name in wanted:
+            if name in known and name not in made:
+                say(
+                    f"nginx build {name} is left out: a night makes none of {study.builds.source}; do you trust it? Then: "
+                    f"autotune build make {name} --study FILE"
+                )
+        return
     for name in wanted:
         if name not in known:
             continue  # said where its value is dropped

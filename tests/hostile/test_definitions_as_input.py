@@ -10,17 +10,22 @@ import os
 import re
 import tomllib
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hostile_inputs import EXAMPLES, TEXTS, Json, mutated, steers_a_terminal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotune.board.connection import Connection
 from autotune.definitions.access_log import LogUnfit, urls_from_log
 from autotune.definitions.shipped import shipped_dir
 from autotune.definitions.study_file import read_study
 from autotune.errors import DefinitionError
-from autotune.experiment.study import Study
+from autotune.experiment.study import Builds, HandTunedStep, HandTunedValue, Study
+from autotune.runner.builds import prepare_builds
+from autotune.space.build import BuildRecipe
+from autotune.space.catalogue import CATALOGUE
 
 STUDIES = {
     path.stem: tomllib.loads(path.read_text(encoding="utf-8"))
@@ -180,3 +185,33 @@ def test_what_a_log_asks_for_is_a_path_and_nothing_else(tmp_path: Path) -> None:
     with contextlib.suppress(LogUnfit):
         for url in urls_from_log(log, 100, "http://a"):
             assert re.fullmatch(r"http://a/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*", url.target)
+
+
+class _NoBuilds:
+    """A board without any build, which must not be asked to make one."""
+
+    def builds(self) -> tuple[()]:
+        return ()
+
+    def make_build(self, order: object) -> None:
+        pytest.fail(f"{order} was made")
+
+
+@pytest.mark.parametrize("source", ["https://example.org/nginx.tar.gz", "/srv/nginx.tar.gz"])
+def test_a_night_makes_no_nginx_of_a_source_that_a_study_brings(source: str) -> None:
+    study = read_study(shipped_dir("studies") / "quickstart.toml")
+    step = HandTunedStep(
+        number=1, name="x", why="x", values=(HandTunedValue(setting=CATALOGUE["nginx:build"], value="o3"),)
+    )
+    recipe = BuildRecipe(name="o3", cflags=("-O3",))
+    changed = study.model_copy(
+        update={
+            "builds": Builds(source=source, sha256="0" * 64, recipes=(recipe,)),
+            "hand_tuned": study.hand_tuned.model_copy(update={"steps": (step,)}),
+        }
+    )
+    said: list[str] = []
+    prepare_builds(cast("Connection", _NoBuilds()), changed, said.append)
+    [told] = said
+    assert told.startswith(f"nginx build o3 is left out: a night makes none of {source}")
+    assert told.endswith("autotune build make o3 --study FILE")
