@@ -212,6 +212,6 @@ def test_a_night_makes_no_nginx_of_a_source_that_a_study_brings(source: str) -> 
     )
     said: list[str] = []
     prepare_builds(cast("Connection", _NoBuilds()), changed, said.append)
-    [told] = said
+    [told] = [one for one in said if one.startswith("nginx build o3 ")]
     assert told.startswith(f"nginx build o3 is left out: a night makes none of {source}")
     assert told.endswith("autotune build make o3 --study FILE")
