@@ -11,7 +11,7 @@ AutotuneError                1  our bug, when raised bare
 │   └── SettingUnsupported   5  this board can't carry this setting
 ├── BoardLeftChanged         6  something could not be put back
 ├── LoadGeneratorFailed      7  wrk is missing or won't run
-│   └── LoadHostUnreachable  7  no line to the machine that the load comes from, or it is gone
+│   └── LoadHostUnreachable  4  no line to the machine that the load comes from, or it is gone
 │       └── LoadHostMisunderstood  what comes from there is not what an agent says
 ├── StorageError             8  the database
 │   ├── StorageAway          8  it does not take anything now: locked, full, or its server is away
@@ -102,7 +102,7 @@ class LoadGeneratorFailed(AutotuneError):
 
 
 class LoadHostUnreachable(LoadGeneratorFailed):
-    pass
+    exit_code = 4  # like a board's: it may be there again in a minute
 
 
 class LoadHostMisunderstood(LoadHostUnreachable):

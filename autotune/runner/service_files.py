@@ -87,7 +87,7 @@ EnvironmentFile={_path(service.environment_file)}
 WatchdogSec={watchdog_s(study):.0f}
 TimeoutStartSec={start_s(study):.0f}
 TimeoutStopSec={stop_s(study):.0f}
-# What a restart can cure is tried again: a death, a hang, a board out of reach (4), a database (8). A wrong command line (2)
+# What a restart can cure is tried again: a death, a hang, a machine out of reach (4), a database (8). A wrong command line (2)
 # or definition (3), an unfit board (5), one that was left changed (6), no load generator (7) stay as they are.
 Restart=on-failure
 RestartSec=60
