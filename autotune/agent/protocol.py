@@ -359,6 +359,7 @@ class BuildsReply(TypedDict):
 
 class EndRequest(TypedDict):
     keep: bool  # leave the configuration of the last switch in place until the next `end`
+    earlier_boots: bool  # without a begin: look for what nights of earlier boots left on the disk, too
 
 
 class CountersReply(TypedDict):

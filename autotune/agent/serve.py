@@ -220,9 +220,14 @@ class Agent:
             held, self._held = self._held, None
             return held.finish()
         check_root_is_away(self._places.uid)
-        if not any(map(os.path.lexists, (self._places.run_dir, self._places.state_dir))):
+        # A reboot takes the run directory, and leaves files on the disk.
+        traces = [
+            self._places.run_dir,
+            *([self._places.state_dir] if body.get("earlier_boots") is True else []),
+        ]
+        if not any(map(os.path.lexists, traces)):
             return {"restored": [], "left": []}
-        make_run_dir(self._places)  # a reboot takes it, and leaves files on the disk
+        make_run_dir(self._places)
         lock = Lock.take(self._places, f"restore, pid {os.getpid()}")
         try:
             return end_reply(restore_from_journal(self._places))

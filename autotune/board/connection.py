@@ -224,12 +224,13 @@ class Connection:
         """The board's clock beside this machine's."""
         return compare(lambda: replies.clock(self._ask("keepalive")))
 
-    def end(self, *, keep: bool = False) -> Ended:
+    def end(self, *, keep: bool = False, earlier_boots: bool = False) -> Ended:
         """Restores the board. Without a begin: whatever a dead tuner left there. Raises BoardBusy while one holds it.
 
         `keep`: leaves the configuration of the last switch in place instead, until the next `end` or a reboot.
+        `earlier_boots`: files that nights of earlier boots left are removed, too, as a begin does.
         """
-        ended = replies.ended(self._ask("end", keep=keep))
+        ended = replies.ended(self._ask("end", keep=keep, earlier_boots=earlier_boots))
         self._lease_s = 0.0
         return ended
 

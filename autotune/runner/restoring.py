@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from autotune.board.connection import connect
 from autotune.board.records import Ended
-from autotune.runner import session
+from autotune.runner.session import proven
 
 
 def restore(board: str) -> Ended:
@@ -11,4 +12,5 @@ def restore(board: str) -> Ended:
 
     Raises BoardBusy while a tuner holds the board, BoardLeftChanged (exit 6) for what can't be put back.
     """
-    return session.proven(session.restore(board))
+    with connect(board) as connection:
+        return proven(connection.end(earlier_boots=True))
