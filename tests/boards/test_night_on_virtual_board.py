@@ -123,6 +123,8 @@ def test_heat_in_a_night_is_seen_waited_for_and_never_taken_for_the_boards_own(
     space = tmp_path / "space.toml"
     more = f'[parameter."cpufreq:policy4.max_freq"]\nvalues = ["1800000", "{HIGHEST_KHZ}"]\nwhy = "a test"\n'
     space.write_text(space.read_text() + more)
+    study = tmp_path / "board.toml"  # runs long enough to be heated in their middle
+    study.write_text(study.read_text().replace('duration = "1s"', 'duration = "10s"'))
     scene.board.ssh("echo performance > /sys/devices/system/cpu/cpufreq/policy4/scaling_governor")
     scene.board.heat("bigcore0", 94)
     assert int(scene.throttled()) < int(HIGHEST_KHZ)
