@@ -126,7 +126,7 @@ def test_a_self_test_whose_agent_and_guardian_die_leaves_nothing_changed(
 def test_a_board_whose_agent_and_guardian_die_while_it_is_taken_is_given_back(
     board: BoardNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(line: Connection, _study: Study) -> None:
+    def die(line: Connection, *_: object) -> None:
         _kill_agent_and_guardian(board, line)
         line.keepalive()
 
