@@ -105,7 +105,7 @@ class Journal:
         return cls(places, handle)
 
     def append(self, entries: Iterable[Entry], *, sync: bool) -> None:
-        """Adds the entries in one write; with `sync`, they are on the disk when this returns. Raises Fault."""
+        """Adds the entries, all or none; with `sync`, they are on the disk when this returns. Raises Fault."""
         lines = [json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n" for entry in entries]
         data = b"".join(lines)
         if not data:
@@ -116,12 +116,16 @@ class Journal:
                 "journal",
                 f"the journal {self._places.journal} has grown too long, so nothing more is changed",
             )
+        end = os.fstat(self._handle).st_size
         try:
             self._write(data)
+            if sync:
+                os.fsync(self._handle)
         except OSError as problem:
+            # A line that stays half written would be torn in the middle as soon as there is room for the next one.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, end)
             raise _fault(self._places, problem) from None
-        if sync:
-            os.fsync(self._handle)
 
     def _write(self, data: bytes) -> None:
         while data:

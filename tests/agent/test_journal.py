@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,23 @@ def test_what_follows_a_torn_line_stands_on_a_line_of_its_own(tmp_path: Path) ->
     again = Journal.reopen(here)
     again.append([will(SOMAXCONN, "4096")], sync=True)
     again.close()
+    story = read_journal(here)
+    assert (story.state, story.originals) == ("open", {SOMAXCONN: "4096"})
+
+
+def test_what_did_not_fit_whole_is_not_there_at_all_when_there_is_room_again(tmp_path: Path) -> None:
+    here = places(tmp_path)
+    journal = Journal.create(here, BEGIN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Room for a part of the line: the kernel writes that part before it says no.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(here.journal).stat().st_size + 10, hard))
+    try:
+        with pytest.raises(Fault, match="can't be written"):
+            journal.append([will(SOMAXCONN, "128")], sync=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    journal.append([will(SOMAXCONN, "4096"), {"entry": "KEPT"}], sync=True)
+    journal.close()
     story = read_journal(here)
     assert (story.state, story.originals) == ("open", {SOMAXCONN: "4096"})
 
