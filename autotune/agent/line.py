@@ -53,7 +53,8 @@ class Line:
 
     def next_request(self) -> Request:
         """The next request that isn't a keepalive. Raises Leave when there will be none."""
-        look_s = time.monotonic() + 1.0
+        self._heard_s = time.monotonic()  # while the last request was carried out there was nothing to say
+        look_s = self._heard_s + 1.0
         while not self._waiting:
             moments = [look_s] if self.each_second else []
             moments += [self._heard_s + self.silence_most_s] if self.silence_most_s else []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 
 import pytest
 
 from autotune.agent import line as line_module
-from autotune.agent.faults import Fault
+from autotune.agent.faults import Fault, Leave
 from autotune.agent.line import Line, parse_request
 from autotune.agent.orders import load, night, switch
 from autotune.agent.protocol import MAX_LINE
@@ -112,3 +113,24 @@ def test_an_answer_too_long_for_a_line_is_an_error_that_says_so(monkeypatch: pyt
             os.close(handle)
     assert (reply["id"], reply["ok"], reply["error"]["kind"]) == (7, False, "failed")
     assert str(MAX_LINE) in reply["error"]["message"]
+
+
+def test_a_long_run_is_no_silence_of_the_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a load host's run lasts, nobody has anything to ask it: only waiting for a request counts."""
+    incoming, outgoing, woken = os.pipe(), os.pipe(), os.pipe()
+    monkeypatch.setattr(line_module, "_catch_signals", lambda _told: woken[0])  # pytest's are its own
+    line = Line(incoming[0], outgoing[1])
+    line.silence_most_s = 0.3
+    try:
+        os.write(incoming[1], b'{"id":1,"verb":"load","body":{}}\n')
+        assert line.next_request().number == 1
+        line.sleep(0.5)
+        asking = threading.Timer(0.1, os.write, (incoming[1], b'{"id":2,"verb":"load","body":{}}\n'))
+        asking.start()
+        assert line.next_request().number == 2
+        asking.join()
+        with pytest.raises(Leave, match="says nothing"):
+            line.next_request()
+    finally:
+        for handle in (*incoming, *outgoing, *woken):
+            os.close(handle)
