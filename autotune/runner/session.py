@@ -9,7 +9,7 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -155,11 +155,12 @@ class Held:
                     for file in (study.server.files if isinstance(study.server, ManagedNginx) else ())
                 ),
             )
-            placement = place_for(connection.facts, study)
-            if load_host is not None:
-                placement = replace(placement, generator=generator_cpus(load_host.facts, study.placement))
-            discovery = read_board(connection, study, "" if way is None else way.interface)
-            live = live_answers(connection, study, discovery.site)
+            with _proven_when_it_fails(connection):
+                placement = place_for(connection.facts, study)
+                if load_host is not None:
+                    placement = replace(placement, generator=generator_cpus(load_host.facts, study.placement))
+                discovery = read_board(connection, study, "" if way is None else way.interface)
+                live = live_answers(connection, study, discovery.site)
         except BaseException as problem:
             if load_host is not None:
                 load_host.close()
@@ -211,7 +212,8 @@ class Held:
             self.connection.close()
         except Exception:  # noqa: BLE001 - whatever is wrong with this line, a fresh one must have its chance
             self.connection.close()
-            ended = restore(self.study.board, patience_s=GUARDIAN_PATIENCE_S)
+            # Behind a cable that was cut, the agent of the old line lives on until its lease is over.
+            ended = restore(self.study.board, patience_s=self.study.budget.lease_s + GUARDIAN_PATIENCE_S)
         return proven(ended)
 
 
@@ -259,14 +261,29 @@ def restore(board: str, *, patience_s: float = 0.0) -> Ended:
     Raises BoardBusy when another one still holds the board after `patience_s` (a guardian at work needs a second).
     """
     until = time.monotonic() + patience_s
-    while True:
-        try:
-            with connect(board) as connection:
+    with connect(board) as connection:
+        while True:
+            try:
                 return connection.end()
-        except BoardBusy:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(0.05)
+            except BoardBusy:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _proven_when_it_fails(connection: Connection) -> Iterator[None]:
+    """A board in hand that can't be used goes back, proven, like one whose night is over. Raises BoardLeftChanged.
+
+    A line that is lost meanwhile is whoever called's to see to.
+    """
+    try:
+        yield
+    except BoardUnreachable:
+        raise
+    except BaseException:
+        proven(connection.end())
+        raise
 
 
 def after_a_lost_line(board: str, problem: BaseException) -> None:
