@@ -29,6 +29,7 @@ from autotune.experiment.events import (
     NightEnded,
     Proposal,
     Sample,
+    Stage,
     Void,
 )
 from autotune.experiment.study import Study
@@ -121,7 +122,10 @@ class NightLog:
 
     @property
     def stage(self) -> str:
-        """The stage of what comes next; "over" when the night has ended."""
+        """The stage of what comes next; "over" when the night has ended.
+
+        Distillation counts as the end of the finalists: a night in which none of them is faster than stock has none.
+        """
         if self._stage[0] != len(self.events):
             self._stage = (len(self.events), self._next_stage())
         return self._stage[1]
@@ -132,7 +136,7 @@ class NightLog:
         step = next_step(self.study, self.events)
         match step:
             case Measure():
-                return step.key.stage.value
+                return "finalists" if step.key.stage is Stage.DISTILLATION else step.key.stage.value
             case AskPlan():
                 return BEFORE
             case AskSampler():
@@ -140,7 +144,7 @@ class NightLog:
             case AskRanking():
                 return "finalists" if step.purpose == "winner" else "search"
             case AskSubsets() | AskDistilled():
-                return "distillation"
+                return "finalists"
             case Finished():
                 return "over"
 

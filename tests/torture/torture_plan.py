@@ -12,7 +12,7 @@ from typing import Final
 
 from weather import FAIR, Forecast
 
-STAGES: Final = ("calibration", "search", "finalists", "distillation", "finals", "series")
+STAGES: Final = ("calibration", "search", "finalists", "finals", "series")
 MOMENTS: Final = ("switch", "begin", "restore")
 STRATA: Final = (*STAGES, *MOMENTS)
 
@@ -74,7 +74,7 @@ _MOST_CUTS_FOR_GOOD: Final = 20
 _DEATHS_PER_CUT_FOR_GOOD, _DEATHS_PER_BRIEF_CUT = 15, 10
 _LATE_S, _LOST = (0.002, 0.06), (0.01, 0.08)
 # Calibration measures stock alone, so its switches write nothing.
-_SWITCH_STAGES: Final = ("search", "finalists", "distillation", "finals", "series")
+_SWITCH_STAGES: Final = ("search", "finalists", "finals", "series")
 # Few deaths don't carry a night to its end: the short form stays where a minute reaches.
 SHORT: Final = 20
 
@@ -87,7 +87,7 @@ SAMPLES_PER_DEATH: Final = 1.1
 _LAST_STAGE_ROOM: Final = 1.5
 SAMPLES_PER_SWITCH: Final = 2.5  # a death there waits for a switch that writes
 _HAND_TUNED_LINKS: Final = 6
-_SUBSETS: Final = 2  # of the winner's changes; there may be one, or up to four
+_DISTILLATION_PAIRS: Final = 2  # of each of up to four subsets, in a night that has a winner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +230,7 @@ def budget_for(deaths: Sequence[Death]) -> dict[str, int]:
         "reference_every": 3,
         "finalists": 1,
         "finalist_pairs": min(50, math.ceil(wanted["finalists"] / 2)),
-        "distillation_pairs": math.ceil(wanted["distillation"] / (2 * _SUBSETS)),
+        "distillation_pairs": _DISTILLATION_PAIRS,
         "finals_rounds": max(12, 3 * math.ceil(wanted["finals"] / 9)),
         "series_rounds": math.ceil(wanted["series"] / _HAND_TUNED_LINKS),
     }
@@ -242,7 +242,6 @@ def planned_samples(budget: Mapping[str, int], stage: str) -> int:
         "calibration": 2 * budget["calibration_pairs"],
         "search": 2 * budget["candidates"],
         "finalists": 2 * budget["finalist_pairs"],
-        "distillation": 2 * _SUBSETS * budget["distillation_pairs"],
         "finals": 3 * budget["finals_rounds"],
         "series": _HAND_TUNED_LINKS * budget["series_rounds"],
     }.get(stage, 0)

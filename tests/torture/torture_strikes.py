@@ -172,6 +172,9 @@ class Striker:
             self._pump_until(time.monotonic() + 0.05)
             self.log.refresh()
         self._pump_until(time.monotonic() + death.moment * SAMPLE_S)
+        if self._is(Phase.SWITCH):  # which has deaths of its own
+            self._pump_while(lambda: self._is(Phase.SWITCH), time.monotonic() + STUCK_S)
+            self._pump_until(time.monotonic() + self._chance.random() * SAMPLE_S / 2)
         return self._kill(death, self.tuner.living())
 
     def _samples_to_wait(self, death: Death) -> int:
