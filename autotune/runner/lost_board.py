@@ -5,7 +5,7 @@ a cable in again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from autotune.board.address import restore_command
@@ -18,8 +18,10 @@ from autotune.errors import (
     LoadHostUnreachable,
     NotPermitted,
 )
+from autotune.experiment.events import Event
 from autotune.experiment.study import Study
 from autotune.runner.night_board import Hold, NightBoard
+from autotune.runner.nights import came_of
 from autotune.runner.session import GUARDIAN_PATIENCE_S
 from autotune.runner.stopping import Stopped
 
@@ -37,10 +39,33 @@ def machine_of(problem: Exception) -> str:
     return "load host" if isinstance(problem, LoadHostUnreachable) else "board"
 
 
-def is_worth_another_try(board: NightBoard, lost: int, problem: Exception) -> bool:
-    """Whether a machine lost so often in a row may be had again. One that answers nonsense is not better tomorrow."""
-    nonsense = isinstance(problem, (BoardMisunderstood, LoadHostMisunderstood))
-    return lost <= RECONNECTS or (board.is_far and not nonsense)
+class Losses:
+    """How often in a row the night's machines were lost before anything came of it, and how long ago something did."""
+
+    def __init__(self, log: Sequence[Event]) -> None:
+        self._log = log
+        self.forget()
+
+    def forget(self) -> None:
+        self.in_a_row = 0
+        self._came = came_of(self._log)
+        self._came_s = time.monotonic()
+
+    def count(self) -> None:
+        """One more. The log tells whether anything came since the last."""
+        if came_of(self._log) > self._came:
+            self.forget()
+        self.in_a_row += 1
+
+    def is_worth_another_try(self, board: NightBoard, problem: Exception, left_s: float | None) -> bool:
+        """Whether a machine lost so often may be had again. One that answers nonsense is not better tomorrow, and one that
+        is there again and again only to be lost is not tried for ever, either. `left_s` as for `take`.
+        """
+        if self.in_a_row <= RECONNECTS:
+            return True
+        nonsense = isinstance(problem, (BoardMisunderstood, LoadHostMisunderstood))
+        in_time = left_s is not None or time.monotonic() - self._came_s < FAR_PATIENCE_S
+        return board.is_far and not nonsense and in_time
 
 
 def take(

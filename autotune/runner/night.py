@@ -40,9 +40,9 @@ from autotune.runner.clocks import Pace
 from autotune.runner.lost_board import (
     FAR_PATIENCE_S,
     LOST,
+    Losses,
     Lost,
     given_back,
-    is_worth_another_try,
     machine_of,
     take,
 )
@@ -52,7 +52,6 @@ from autotune.runner.nights import (
     NightResult,
     Purpose,
     Wishes,
-    came_of,
     capped_plan,
     has_rebooted,
     is_complete,
@@ -193,10 +192,9 @@ class NightShift:
         return self._clock.now_s - seconds_of(self._log[-1].at)
 
     def _sit(self) -> NightResult:
-        lost = 0
+        losses = Losses(self._log)
         while True:
-            hold = self._take(lost)
-            before = came_of(self._log)
+            hold = self._take(losses.in_a_row)
             ended: NightResult | Exception | None = None
             back: tuple[str, ...] | Exception = ()
             try:
@@ -217,12 +215,12 @@ class NightShift:
                 return replace(ended, restored=back)
             self._why_away = str(ended)
             if isinstance(ended, StockChanged):
-                lost = 0
                 self._abandon(ended)
+                losses.forget()
                 continue
-            lost = 1 if came_of(self._log) > before else lost + 1
+            losses.count()
             if isinstance(ended, LOST):
-                if not is_worth_another_try(self._board, lost, ended):
+                if not losses.is_worth_another_try(self._board, ended, self._left_s):
                     raise ended
                 self._say("warning", f"the line to the {machine_of(ended)} is gone ({ended}); trying again")
 

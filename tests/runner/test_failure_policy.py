@@ -280,6 +280,26 @@ def test_a_board_gone_for_good_ends_the_night_and_everything_measured_is_kept(
     assert [words(one) for one in log] == WHOLE[: WHOLE.index("1/finals/2/1/0")]
 
 
+def test_a_board_that_is_lost_at_stock_again_and_again_is_not_tried_for_ever(
+    hold: Holding, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There each time, and gone each time: without a deadline nothing else would end such a night."""
+    monkeypatch.setattr(lost_board, "FAR_PATIENCE_S", 0.3)
+
+    def before(order: Measure) -> None:
+        if order.key.text == "1/finals/2/1/0":
+            time.sleep(0.02)
+            raise BoardUnreachable(NO_LINE)
+
+    board = Board(before=before, clock=Standing(0.0), is_far=True)
+    with pytest.raises(BoardUnreachable, match="connection timed out"):
+        hold(board)
+    assert board.taken > lost_board.RECONNECTS
+    assert board.given_back == board.taken
+    log = [one for one in store.log(STUDY.name) if not isinstance(one, Gap)]
+    assert [words(one) for one in log] == WHOLE[: WHOLE.index("1/finals/2/1/0")]
+
+
 def test_a_signal_while_the_board_is_away_does_not_claim_that_it_is_restored(hold: Holding) -> None:
     with pytest.raises(Interrupted) as stopped:
         hold(Gone(then=lambda: os.kill(os.getpid(), signal.SIGTERM)))
