@@ -16,6 +16,7 @@ import io
 import os
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import zipfile
@@ -207,6 +208,15 @@ def _cap_complaints(ssh: subprocess.Popen[bytes]) -> None:
     """The far end's standard error lands in a file of ours; an ssh that would fill the disk with it dies of SIGXFSZ."""
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(ssh.pid, resource.RLIMIT_FSIZE, (_COMPLAINTS_CAP, _COMPLAINTS_CAP))
+
+
+def end_at_once(process: subprocess.Popen[bytes]) -> None:
+    """Kills one of ours that leads its session, and all that it has started: the ssh to a jump host would live on until its
+    own line is dead for a quarter of an hour. It is not waited for; a root's process that isn't ours to kill is left.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _argv(board: BoardAddress, installer: tuple[str, ...]) -> list[str]:

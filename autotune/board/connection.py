@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 from autotune.agent.protocol import MAX_LINE, PROTOCOL
 from autotune.board import replies
 from autotune.board.address import BoardAddress, SshBoard, read_address, restore_command
-from autotune.board.agent_start import GREETING, shipment, start_agent
+from autotune.board.agent_start import GREETING, end_at_once, shipment, start_agent
 from autotune.board.clock import ClockSeen, compare
 from autotune.board.facts import BoardFacts
 from autotune.board.reaching import answers_afresh, by_hand, greeting_trouble, last_words, ssh_trouble
@@ -273,12 +273,11 @@ class Connection:
         self._closed = True
         os.close(self._to_agent)
         if self._is_silent:
-            self._process.kill()
+            end_at_once(self._process)
         try:
             self._process.wait(_LEAVES_WITHIN_S)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                self._process.kill()  # its guardian restores
+            end_at_once(self._process)  # its guardian restores
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_DEADLINE_S)
         os.close(self._from_agent)

@@ -21,6 +21,7 @@ from autotune.board.agent_start import (
     INSTALL_DIR,
     INSTALLED,
     AgentProcess,
+    end_at_once,
     installer_by_hand,
     shipment,
     ssh_argv,
@@ -125,7 +126,7 @@ def _quietly(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...
                 f"the installer on {board.text} has not answered within {_WITHIN_S:.0f} s"
             ) from None
         finally:
-            started.process.kill()
+            end_at_once(started.process)
             started.process.wait()
             os.close(started.to_agent)
             os.close(started.from_agent)

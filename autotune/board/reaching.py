@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from autotune.board.address import BoardAddress, SshBoard
-from autotune.board.agent_start import ASKS_NOBODY, ssh_argv
+from autotune.board.agent_start import ASKS_NOBODY, end_at_once, ssh_argv
 from autotune.errors import BoardUnreachable, NotPermitted
 
 _AFRESH_WITHIN_S: Final = 45.0
@@ -70,7 +70,7 @@ def _says(word: str, argv: list[str], until: float, waiting: Callable[[], object
                     said += piece
                 waiting()
         finally:
-            ssh.kill()
+            end_at_once(ssh)
     return word.encode("ascii") in said
 
 
