@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from typing import Dict, List
 
 from autotune.agent import services
@@ -44,7 +43,6 @@ def facts(places: Places) -> HelloReply:
         "state_free_bytes": _free_bytes(places.state_dir),
         "programs": programs(),
         "model": _model(),
-        "clock": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 

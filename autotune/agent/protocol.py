@@ -70,7 +70,6 @@ class HelloReply(TypedDict):
     state_free_bytes: int
     programs: Dict[str, Program]  # nginx, wrk, luajit, php-fpm
     model: str  # /proc/device-tree/model, or the CPU's name
-    clock: str  # the machine's UTC time, ISO-8601
 
 
 class KeepaliveReply(TypedDict):

@@ -34,7 +34,6 @@ class BoardFacts:
     state_free_bytes: int
     programs: Mapping[str, Program]
     model: str
-    clock: str
     cores: tuple[tuple[int, ...], ...] = ()
 
     def big_cpus(self, among: tuple[int, ...] = ()) -> tuple[int, ...]:

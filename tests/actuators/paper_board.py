@@ -117,7 +117,6 @@ FACTS = BoardFacts(
     state_free_bytes=10 << 30,
     programs={"nginx": Program(path="/usr/sbin/nginx", version=DEBIAN_VERSION)},
     model="a board of paper",
-    clock="2026-01-01T00:00:00Z",
 )
 STUDY = Study(
     name="paper",

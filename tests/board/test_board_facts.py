@@ -39,7 +39,6 @@ def board(
         state_free_bytes=1 << 30,
         programs={"nginx": Program(path="/usr/sbin/nginx" if nginx else "", version=nginx)},
         model="Rock 5B+",
-        clock="2026-01-01T00:00:00Z",
         cores=cores,
     )
 

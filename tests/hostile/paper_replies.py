@@ -82,7 +82,6 @@ REPLIES: dict[str, Json] = {
         "state_free_bytes": 10 << 30,
         "programs": {"nginx": {"path": "/usr/sbin/nginx", "version": "nginx version: nginx/1.22.1"}},
         "model": "Radxa ROCK 5B+",
-        "clock": "2026-01-01T00:00:00Z",
     },
     "clock": {"clock_s": 1.8e9},
     "readings": _READ,
