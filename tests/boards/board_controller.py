@@ -73,6 +73,10 @@ class Controller:
             os.kill(self.process.pid, number)
 
     def forget(self) -> None:
+        """Whatever still runs of it is shot."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
         self.process = None
         if self._output is not None:
             self._output.close()
@@ -81,9 +85,6 @@ class Controller:
     def end(self) -> None:
         """Whatever it does just now."""
         self.journal.close()
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
         self.forget()
 
     @property

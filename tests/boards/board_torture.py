@@ -275,7 +275,6 @@ class BoardNight:
         code = self.night.wait()
         if code is None:
             self._complain(f"the controller does not end: {self.night.last_words}")
-            self.night.signal(signal.SIGKILL)
         elif not death.with_controller and code not in (_STOPPED, _UNREACHABLE):
             self._complain(
                 f"asked to stop while its board died, it ended with {code}: {self.night.last_words}"
