@@ -200,8 +200,19 @@ def _page(found: Examination, study: str) -> Page:
             ),
             Paragraph(
                 title="Next",
-                lines=tuple(one.next for one in lacking if one.next)
-                or (f"autotune plan {study}", f"autotune run {study}"),
+                lines=tuple(one.next for one in lacking if one.next) or _after(study),
             ),
         )
+    )
+
+
+def _after(asked: str) -> tuple[str, ...]:
+    """What comes after a look at a board that can carry a night: of an address, a study that names it."""
+    from autotune.board.address import is_address
+
+    if not is_address(asked):
+        return f"autotune plan {asked}", f"autotune run {asked}"
+    return (
+        "autotune init studies",
+        f'board = "{asked}" into the study of your choice there, and look again: autotune doctor studies/NAME.toml',
     )

@@ -10,6 +10,7 @@ from front_door import Autotune, front_door, only_json
 from autotune.errors import BoardBusy
 from autotune.experiment.study import Study
 from autotune.runner.applying import Chosen, Kept
+from autotune.runner.doctor import Examination
 from night_example import a_night, a_store, a_study
 
 
@@ -77,3 +78,16 @@ def test_a_report_is_asked_for_a_new_file_before_anything_is_measured(
     assert told.exit_code == 2
     assert "nothing was measured" in told.stderr
     assert (tmp_path / "a.md").read_text() == "mine"
+
+
+def test_a_look_at_an_address_leads_to_a_study_that_names_it(
+    autotune: Autotune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "autotune.runner.doctor.examine", lambda _study: Examination(board=(), parameters=(), needs=())
+    )
+    told = autotune("doctor", "ssh://root@rock5b")
+    assert told.exit_code == 0, told.stderr
+    assert "autotune init studies" in told.stdout
+    assert 'board = "ssh://root@rock5b"' in told.stdout
+    assert "autotune plan ssh" not in told.stdout
