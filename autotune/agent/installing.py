@@ -7,6 +7,7 @@ act. It changes nothing but INSTALL_DIR and RULE.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ PROGRAM = INSTALL_DIR + "/agent"
 ARCHIVE = INSTALL_DIR + "/agent.zip"
 RULE = "/etc/sudoers.d/zz-autotune"  # of all rules that fit, sudo goes by the last
 _STARTS_WITHIN_S = 30.0
+FRESH = ".autotune-"  # sudo passes over names with a dot
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _PROGRAM = f"""\
 #!/usr/bin/python3 -IS
@@ -64,6 +66,7 @@ def install(archive: bytes, user: str) -> List[str]:
     if uid != 0:
         _require_sudo()
     said += _make_dir(INSTALL_DIR)
+    said += _remove_unfinished()
     said.append(_write(ARCHIVE, archive, 0o644))
     said.append(_write(PROGRAM, _PROGRAM.encode("ascii"), 0o755))
     if uid == 0:
@@ -105,7 +108,7 @@ def _does_not_start(user: str, uid: int) -> str:
 def remove() -> List[str]:
     """Takes everything away that `install` put there; says each act. Raises Refused."""
     _require_root()
-    said = []
+    said = _remove_unfinished()
     for path in (RULE, PROGRAM, ARCHIVE):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -118,6 +121,16 @@ def remove() -> List[str]:
     except OSError as problem:
         said.append(f"left {INSTALL_DIR}: {problem.strerror}")
     return said or ["nothing of autotune was installed"]
+
+
+def _remove_unfinished() -> List[str]:
+    """What an installer left that died between writing a file and giving it its name."""
+    said = []
+    for directory in (os.path.dirname(RULE), INSTALL_DIR):
+        for path in glob.glob(f"{directory}/{FRESH}*"):
+            os.unlink(path)
+            said.append(f"removed {path}, which an installer that was cut off had left")
+    return said
 
 
 def _require_root() -> None:
@@ -145,7 +158,7 @@ def _make_dir(path: str) -> List[str]:
 
 def _write(path: str, data: bytes, mode: int) -> str:
     """In one step: whoever runs the old one meanwhile goes on with it."""
-    handle, new = tempfile.mkstemp(dir=os.path.dirname(path))
+    handle, new = tempfile.mkstemp(dir=os.path.dirname(path), prefix=FRESH)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -38,6 +38,8 @@ _ENDS_WITHIN_S: Final = 10.0
 _TYPED_WITHIN_S: Final = 300.0
 _PATH: Final = re.compile(r"/[A-Za-z0-9/._-]{1,200}")
 _REPLY_CAP: Final = 1 << 16
+NEEDS_ROOT: Final = "only root can do this"
+"""How the installer's refusal begins that root's login or a password cures (agent/installing.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,10 @@ class Installed:
     """What an installer did, a line for each act."""
 
     said: tuple[str, ...]
+
+
+class _RefusedThereError(NotPermitted):
+    """The installer had what rights it needs, and won't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,8 @@ def _run(board: BoardAddress, words: tuple[str, ...], prefix: tuple[str, ...]) -
     """Through root's login or a sudo that asks nothing; else, at a terminal, through one that asks."""
     try:
         return _quietly(board, words, prefix)
+    except _RefusedThereError:
+        raise
     except NotPermitted:
         if not isinstance(board, SshBoard) or not sys.stdin.isatty():
             raise
@@ -222,10 +230,11 @@ def _told(board: BoardAddress, words: tuple[str, ...], output: bytes, code: int,
         raise trouble or BoardUnreachable(
             f"the installer on {board.text} did not answer (exit code {code}){': ' + complaint if complaint else ''}"
         )
+    if reply.refused.startswith(NEEDS_ROOT):
+        raise NotPermitted(f"{board.text}: {reply.refused}", hint=_as_root(board, words))
     if reply.refused:
-        raise NotPermitted(
-            f"{board.text}: {reply.refused}",
-            hint=_as_root(board, words),
+        raise _RefusedThereError(
+            f"{board.text}: {reply.refused}", hint="put that right, and then the same command again"
         )
     return Installed(said=reply.said)
 

@@ -104,12 +104,18 @@ class LoadHost:
         """
         own = (address,) if address else board.routes(()).addresses
         with _told_as(self.host):
-            there = [one for one in self._line.routes(own).routes if one.source]
+            here = self._line.routes(own)
+        there = [one for one in here.routes if one.source]
         back = {one.to: one for one in board.routes(tuple(dict.fromkeys(one.source for one in there))).routes}
         for one in there:
             found = back.get(one.source)
             if found is not None and found.interface and (address or found.source == one.to):
                 return Way(address=one.to, interface=found.interface, source=one.source)
+        if here.addresses and set(here.addresses) == set(board.routes(()).addresses):
+            raise LoadGeneratorFailed(
+                f"the load host {self.host} is the board itself by another name: both have {', '.join(here.addresses)}",
+                hint='load = "board", or name another machine',
+            )
         tried = f"its address {address}" if address else f"any of its addresses ({', '.join(own) or 'none'})"
         raise LoadGeneratorFailed(
             f"the load host {self.host} has no way over a network to the board at {tried}",

@@ -74,11 +74,11 @@ def show_bug(error: Exception) -> None:
     text = "".join(traceback.format_exception(error))
     head = f"autotune {__version__}, Python {sys.version.split()[0]}, {' '.join(sys.argv[1:])}\n\n"
     say_in_red(f"this is a bug in autotune: {type(error).__name__}: {error}")
-    path = state_dir() / "bugs" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
     try:
+        path = state_dir() / "bugs" / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(head + text, encoding="utf-8", errors="backslashreplace")
-    except OSError:
+    except (OSError, StorageError):
         say(text)
         return
     say(

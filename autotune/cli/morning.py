@@ -7,6 +7,8 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 COMMAND_WITHIN_S = 60.0
 _SECTION = "\n## "
+_SAID_CAP, _SHOWN_CHARACTERS = 1 << 12, 300
+_PIPE_HOLDS = 1 << 16
+_LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +58,7 @@ class Morning:
         """Made before the sitting. `command`: a line of words, run without a shell; "" for none. Raises UsageError."""
         self._store = store
         self._study = study
-        self._command = _words(command)
+        self._command = command_words(command)
         self._known = len(store.log(study.name))
 
     def of(self, result: NightResult, exit_code: int) -> Summary:
@@ -153,7 +158,8 @@ def last_summary(store: Store, study: str) -> int:
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
-def _words(command: str) -> list[str]:
+def command_words(command: str) -> list[str]:
+    """The words of a summary's command. Raises UsageError for a line that is none."""
     try:
         return shlex.split(command)
     except ValueError as problem:
@@ -194,25 +200,45 @@ def _head(text: str) -> str:
 
 
 def _hand_over(command: list[str], text: str, facts: dict[str, str]) -> str:
-    """Runs the command with the summary on its standard input, and a minute's time. What went wrong with it, or ""."""
+    """Runs the command with the summary on its standard input, and a minute's time. What went wrong with it, or "".
+
+    The night waits for the command alone, not for what that leaves running with its standard error.
+    """
+    until = time.monotonic() + COMMAND_WITHIN_S
     try:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **facts},
-            start_new_session=True,
-        ) as process:
-            try:
-                _, said = process.communicate(text.encode("utf-8"), timeout=COMMAND_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                return f"was ended after {COMMAND_WITHIN_S:.0f} s"
+        with tempfile.TemporaryFile() as summary:
+            summary.write(text.encode("utf-8"))
+            summary.seek(0)
+            process = subprocess.Popen(
+                command,
+                stdin=summary,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env={**os.environ, **facts},
+                start_new_session=True,
+            )
     except OSError as problem:
         return f"can't be run: {problem.strerror}"
-    if not process.returncode:
+    if process.stderr is None:
+        raise AssertionError
+    said = b""
+    with process.stderr as complaints:
+        os.set_blocking(complaints.fileno(), False)
+        while True:
+            code = process.poll()
+            piece = complaints.read(_PIPE_HOLDS) or b""
+            said = (said + piece)[-_SAID_CAP:]
+            if code is not None:
+                break
+            if time.monotonic() > until:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return f"was ended after {COMMAND_WITHIN_S:.0f} s"
+            if not piece:
+                time.sleep(_LOOK_EVERY_S)
+    if not code:
         return ""
     words = said.decode("utf-8", "replace").strip().splitlines()
-    return f"failed with exit code {process.returncode}" + (f": {words[-1]}" if words else "")
+    return f"failed with exit code {code}" + (f": {words[-1][-_SHOWN_CHARACTERS:]}" if words else "")

@@ -152,7 +152,7 @@ def _night(store: Store, study: Study, options: NightOptions, wishes: Wishes) ->
     if options.between:
         hours = _hours(options)
         if not hours.hold(datetime.now().astimezone()):
-            _not_now(study, hours)
+            _not_now(study, hours, json=options.json)
             return
         until = f"{hours.ends:%H:%M}"
     end = deadline(until, options.hours, now)
@@ -194,13 +194,16 @@ def _hours(options: NightOptions) -> Hours:
     return Hours.read(options.between)
 
 
-def _not_now(study: Study, hours: Hours) -> None:
+def _not_now(study: Study, hours: Hours, *, json: bool) -> None:
     """A service that was started again by day, or by hand: nothing is wrong with it."""
     from autotune.runner.service_manager import tell_ready
 
     with contextlib.suppress(OSError):
         tell_ready()
-    say(f"{study.name} is measured between {hours.text} only: nothing was done. At once: autotune run STUDY")
+    reason = f"{study.name} is measured between {hours.text} only: nothing was done"
+    say(f"{reason}. At once: autotune run STUDY")
+    if json:
+        print_json({"study": study.name, "outcome": "outside its hours", "reason": reason}, board=study.board)
 
 
 def _watched_night(

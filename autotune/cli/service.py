@@ -18,6 +18,7 @@ from autotune.cli.night_options import SummaryCommandOption
 from autotune.cli.output import Json, JsonOption, examples, print_json, print_lines, say
 from autotune.cli.places import StorageOption, StudyFile, definition_path, storage_url, study_file
 from autotune.errors import BoardBusy, NotPermitted, UsageError
+from autotune.storage.places import home_dir
 
 if TYPE_CHECKING:
     from autotune.experiment.study import Study
@@ -73,7 +74,7 @@ class _Places:
         if os.geteuid() == 0:
             return cls(units=Path("/etc/systemd/system"), environment=Path("/etc/autotune"), of_user=False)
         base = os.environ.get("XDG_CONFIG_HOME", "")
-        config = Path(base) if base.startswith("/") else Path("~/.config").expanduser()
+        config = Path(base) if base.startswith("/") else home_dir() / ".config"
         return cls(units=config / "systemd" / "user", environment=config / "autotune", of_user=True)
 
     @classmethod
@@ -130,12 +131,14 @@ def install(
     As root for the system, else for your own service manager. Nothing is started; what to type next is printed.
     """
     from autotune.cli.deadline import Hours
+    from autotune.cli.morning import command_words
     from autotune.runner.service_files import Service, environment_text, service_text, timer_text
 
     places = _Places.here() if to is None else _Places.at(to)
     if to is None:
         _require_systemd()
     hours = Hours.read(f"{at}-{until}")
+    command_words(summary_command)
     question = study_file(study)
     _require_entered(question, storage)
     service = Service(
@@ -152,6 +155,7 @@ def install(
     )
     _require_plain(service)
     files = places.files(question.name)
+    _require_ours(files)
     for file, text, mode in (
         (files.unit, service_text(service), 0o644),
         (files.timer, timer_text(service), 0o644),
@@ -232,8 +236,14 @@ def _environment(storage: str, summary_command: str) -> dict[str, str]:
 
 
 def _require_plain(service: Service) -> None:
-    from autotune.runner.service_files import is_plain
+    from autotune.runner.service_files import is_plain, is_plain_path
 
+    for path in (service.directory, service.environment_file):
+        if not is_plain_path(path):
+            raise UsageError(
+                f"{str(path)!r} can't stand in a unit of systemd, which would read more in it than a name",
+                hint="No pattern (* ? [), and no space or backslash at its end: rename it, or go elsewhere.",
+            )
     words = (*service.program, service.study_file, str(service.directory), str(service.environment_file))
     for word in (*words, *service.environment.values()):
         if not is_plain(word):
@@ -254,12 +264,17 @@ def _is_ours(file: Path) -> bool:
         raise NotPermitted(f"{file}: {problem.strerror}", hint="Try it as root.") from None
 
 
+def _require_ours(files: _Files) -> None:
+    """Nothing is written when one of them would be written over another's."""
+    for file in files.all:
+        if os.path.lexists(file) and not _is_ours(file):
+            raise UsageError(
+                f"{file} is there and not ours", hint="Move it away, or give the study another name."
+            )
+
+
 def _write(file: Path, text: str, mode: int) -> None:
-    """Whole or not at all; never over a file that is not ours. The mode holds before the text is in it."""
-    if file.exists() and not _is_ours(file):
-        raise UsageError(
-            f"{file} is there and not ours", hint="Move it away, or give the study another name."
-        )
+    """Whole or not at all. The mode holds before the text is in it."""
     fresh = file.with_name(f".{file.name}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -154,6 +154,14 @@ def is_plain(text: str) -> bool:
     return text.isprintable()
 
 
+def is_plain_path(path: Path) -> bool:
+    """Whether it can be all of a setting there: EnvironmentFile= takes patterns, and every line loses the spaces at its end and
+    goes on after a backslash (systemd.syntax(7), systemd.exec(5)).
+    """
+    text = str(path)
+    return text == text.strip() and not text.endswith("\\") and not set("*?[") & set(text)
+
+
 def _head(study: str) -> str:
     return f"{MARK}; `autotune service remove {study}` takes it away."
 

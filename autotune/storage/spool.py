@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from autotune.storage.store import Store
 ROOM_BYTES = 4 << 20
 """Some hundred samples with their raw outputs; one is what a night leaves here."""
 _LOCK_PATIENCE_S = 5.0
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Kept(Record):
@@ -92,7 +94,7 @@ class Spool:
         """The events in it, oldest first. A last line that is torn was never wholly kept, and is passed over."""
         self._open()
         with self._complaints("it can't be read"):
-            data = self.path.read_bytes().rstrip(b"\0")
+            data = _whole(self._handle).rstrip(b"\0")
         *whole, torn = data.split(b"\n")
         lines = [*whole, torn] if torn else whole
         found = []
@@ -170,8 +172,13 @@ class Spool:
             return True
         with self._complaints("it can't be made"):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            handle = os.open(self.path, _FLAGS, 0o600)
         try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise StorageError(
+                    f"the spool {self.path} is no plain file",
+                    hint=f"move it away: mv {self.path} {self.path}.odd",
+                )
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same_file(handle, self.path):  # not one that its last owner has just taken away
                 self._handle = handle
@@ -207,6 +214,12 @@ class Spool:
                 f"the spool {self.path}: {what}: {problem.strerror}",
                 hint=f"see `df -h {self.path.parent}`, or name another place with XDG_STATE_HOME",
             ) from problem
+
+
+def _whole(handle: int) -> bytes:
+    with open(handle, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
 
 
 def _same_file(handle: int, path: Path) -> bool:

@@ -94,6 +94,13 @@ def test_without_a_way_the_next_thing_to_do_is_said() -> None:
     assert not isinstance(caught.value, LoadHostUnreachable)
 
 
+def test_a_board_under_another_login_is_no_load_host() -> None:
+    board = Machine(("192.168.1.10",), {})
+    with pytest.raises(LoadGeneratorFailed, match="the board itself by another name") as caught:
+        way(board, board)
+    assert 'load = "board"' in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("problem", "told"),
     [

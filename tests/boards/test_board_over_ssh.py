@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lab import ADDRESS, Lab
 
+from autotune.agent.installing import FRESH
 from autotune.board import installing
 from autotune.board.address import read_address
 from autotune.board.connection import Connection, connect
@@ -156,9 +157,13 @@ def test_the_agent_is_installed_used_and_removed_without_a_trace(lab: Lab) -> No
         assert more.returncode != 0, "the rule must allow no argument"
         other = lab.run(lab.on_client, "ssh", "plain@board", "sudo -n /usr/bin/id")
         assert other.returncode != 0
+        cut_off = [f"{directory}/{FRESH}x1y2" for directory in ("/etc/sudoers.d", "/usr/local/lib/autotune")]
+        half = lab.run(lab.on_board, "sh", "-c", f"echo 'plain ALL=(ro' | tee {' '.join(cut_off)}")
+        assert half.returncode == 0, half.stderr
+        assert "sudoers" not in lab.run(lab.on_client, "ssh", "admin@board", "sudo -n true").stderr
     finally:
         removed = installing.remove(read_address(ADMIN), lab.on_client)
-    assert len(removed.said) == 4, removed.said
+    assert len(removed.said) == 6, removed.said
     assert _installed_files(lab) == before
 
 
@@ -218,8 +223,9 @@ def test_nobody_without_root_installs_anything(lab: Lab) -> None:
 
 def test_a_user_that_is_none_gets_no_rule(lab: Lab) -> None:
     before = _installed_files(lab)
-    with pytest.raises(NotPermitted, match="there is no user"):
+    with pytest.raises(NotPermitted, match="there is no user") as refused:
         installing.install(read_address(ADDRESS), "nosuchuser", lab.on_client)
+    assert "root's login" not in refused.value.hint, "which it was"
     with pytest.raises(NotPermitted, match="no user's name"):
         installing.install(read_address(ADDRESS), "ALL", lab.on_client)
     assert _installed_files(lab) == before

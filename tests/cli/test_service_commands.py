@@ -99,6 +99,7 @@ def test_a_file_that_is_not_ours_is_never_written_over(
     assert refused.exit_code == 2
     assert str(theirs) in refused.stderr
     assert theirs.read_text() == "[Timer]\n"
+    assert not (tmp_path / "autotune-numbers.service").exists(), "all or nothing"
 
 
 def test_a_name_that_no_unit_can_carry_is_refused(autotune: Autotune, tmp_path: Path, study: str) -> None:
@@ -108,6 +109,41 @@ def test_a_name_that_no_unit_can_carry_is_refused(autotune: Autotune, tmp_path: 
     assert refused.exit_code == 2
     assert "control character" in refused.stderr
     assert list(odd.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "a?", "a\\", "a "])
+def test_so_is_a_place_that_systemd_would_read_otherwise(
+    autotune: Autotune, tmp_path: Path, study: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    here = tmp_path / name
+    here.mkdir()
+    monkeypatch.chdir(here)
+    refused = autotune("service", "install", study, "--to", ".")
+    assert refused.exit_code == 2
+    assert "can't stand in a unit" in refused.stderr
+    assert list(here.iterdir()) == []
+
+
+def test_a_summary_s_command_that_can_not_be_read_is_refused_now_and_not_at_seven(
+    autotune: Autotune, tmp_path: Path, study: str
+) -> None:
+    words = ("--to", str(tmp_path / "u"), "--summary-command", "mail -s 'open")
+    assert autotune("service", "install", study, *words).exit_code == 2
+    assert not (tmp_path / "u").exists()
+
+
+@pytest.mark.parametrize("command", [("service", "remove", "numbers"), ("status",)])
+def test_a_user_without_a_home_is_told_so(
+    autotune: Autotune, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1 << 30)
+    monkeypatch.setattr(os, "getuid", lambda: 1 << 30)
+    refused = autotune(*command)
+    assert refused.exit_code == 8
+    assert "has no home directory" in refused.stderr
+    assert "HOME=" in refused.stderr
 
 
 def test_without_systemd_it_says_what_does_the_same(

@@ -210,6 +210,7 @@ def test_a_study_that_was_complete_already_is_not_told_again(
         ("/nonexistent/mailer", "/nonexistent/mailer can't be run: No such file or directory"),
         ("sh -c 'echo no mail server >&2; exit 3'", "sh failed with exit code 3: no mail server"),
         ("sh -c 'sleep 100 & exec sleep 100'", "sh was ended after 0 s"),
+        ("sh -c 'while echo again >&2; do :; done'", "sh was ended after 0 s"),
     ],
 )
 def test_a_command_that_fails_or_hangs_is_told_and_changes_nothing(
@@ -227,6 +228,25 @@ def test_a_command_that_fails_or_hangs_is_told_and_changes_nothing(
     assert done.exit_code == 0
     assert time.monotonic() - began < 30
     assert f"the summary's command {said}" in done.stderr
+
+
+def test_of_a_command_that_says_much_the_end_is_told(autotune: Autotune, played: Play, url: str) -> None:
+    played("complete")
+    much = "sh -c 'yes x | head -c 3000000 | tr -d [:space:] >&2; echo the end >&2; exit 3'"
+    done = autotune("resume", "invented", "--storage", url, "--summary-command", much)
+    assert "xthe end" in done.stderr
+    assert len(done.stderr) < 10_000
+
+
+def test_what_a_command_leaves_running_is_not_waited_for(
+    autotune: Autotune, played: Play, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(morning, "COMMAND_WITHIN_S", 5.0)
+    played("complete")
+    began = time.monotonic()
+    done = autotune("resume", "invented", "--storage", url, "--summary-command", "sh -c 'sleep 7 & exit 0'")
+    assert (done.exit_code, "the summary's command" in done.stderr) == (0, False)
+    assert time.monotonic() - began < 5
 
 
 def test_a_command_that_reads_nothing_is_fine(autotune: Autotune, played: Play, url: str) -> None:
@@ -277,6 +297,8 @@ def test_outside_its_hours_a_night_is_not_begun(
     assert calls(tmp_path) == []
     with Store.open(url) as store:
         assert store.log("invented") == []
+    told = only_json(autotune("resume", "invented", "--storage", url, "--between", away, "--json"))
+    assert told["outcome"] == "outside its hours"
     refused = autotune("resume", "invented", "--storage", url, "--between", away, "--hours", "3")
     assert refused.exit_code == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -98,6 +99,24 @@ def test_what_follows_a_torn_line_takes_its_place(store: Store) -> None:
     path.write_bytes(path.read_bytes() + b'{"seq":4,"event":{"kind":"ga')
     keep(store, (4, GAP))
     assert stored(store).events == 2
+
+
+def test_one_that_is_no_plain_file_is_refused_and_not_waited_for(store: Store) -> None:
+    path = Spool(store, "kitchen").path
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with pytest.raises(StorageError, match="no plain file") as told:
+        stored(store)
+    assert f"mv {path}" in told.value.hint
+
+
+def test_it_is_found_by_whatever_name_the_database_has(store: Store, tmp_path: Path) -> None:
+    keep(store, (3, a_sample(2)))
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "below").mkdir()
+    for name in ("link/autotune.db", "below/../autotune.db"):
+        with Store.open(f"sqlite:///{tmp_path}/{name}") as other:
+            assert Spool(other, "kitchen").is_there
 
 
 def test_every_study_in_every_database_has_its_own(store: Store, tmp_path: Path) -> None:
