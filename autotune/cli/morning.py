@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -60,6 +61,17 @@ class Morning:
         self._study = study
         self._command = command_words(command)
         self._known = len(store.log(study.name))
+
+    def is_anothers(self) -> bool:
+        """Whether another process holds a night of the study now, and so will sum it up."""
+        from autotune.runner.sittings import is_alive
+
+        try:
+            sitting = self._store.sitting(self._study.name)
+        except StorageError:
+            return False
+        own = (socket.gethostname(), os.getpid())
+        return sitting is not None and (sitting.host, sitting.pid) != own and is_alive(sitting)
 
     def of(self, result: NightResult, exit_code: int) -> Summary:
         """A sitting that came to its end."""

@@ -169,8 +169,13 @@ def _night(store: Store, study: Study, options: NightOptions, wishes: Wishes) ->
 
 
 def _tell_failure(study: Study, problem: Exception, morning: Morning, *, json: bool) -> None:
-    """What an error or a signal ended is summed up like any other night; the error itself is told at the edge."""
+    """What an error or a signal ended is summed up like any other night; the error itself is told at the edge.
+
+    Not where the study is just running in another process: that one's night has not ended.
+    """
     try:
+        if morning.is_anothers():
+            return
         summary = morning.of_failure(problem)
         if summary.has_begun and not json:
             print_page(summary.page, board=study.board)

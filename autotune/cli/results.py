@@ -96,6 +96,7 @@ def summary(
     from autotune.errors import UsageError
 
     with open_study(storage, name) as store:
+        store.study(name)
         number = night or last_summary(store, name)
         file = summary_file(store, name, number)
     try:

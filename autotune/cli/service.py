@@ -210,7 +210,7 @@ def _require_systemd() -> None:
     if not _BOOTED.is_dir():
         raise UsageError(
             "this machine was not started by systemd, so it can't hold the night as a service",
-            hint=f"{_BY_HAND} The files for another machine: --to DIR",
+            hint=f"{_BY_HAND} Only the files: --to DIR",
         )
 
 
@@ -323,9 +323,10 @@ def _tell_installed(service: Service, files: _Files, places: _Places, *, linked:
     later: dict[str, str] = {}
     if not service.study.is_synthetic:
         later[f"autotune doctor {shlex.quote(service.study_file)}"] = "what a night still lacks"
+    # The unit first: systemd starts no timer whose unit it does not know.
     later |= {
-        f"{control} enable --now {of_timer}": f"every evening at {service.begins}",
         f"{control} enable {of_unit}": "a night goes on after a reboot",
+        f"{control} enable --now {of_timer}": f"every evening at {service.begins}",
     }
     if places.of_user:
         later["loginctl enable-linger"] = "also while you are not logged in"

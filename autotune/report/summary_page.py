@@ -47,12 +47,13 @@ def summary_page(study: Study, log: Sequence[Event], ending: Ending, record: AAR
     if begun is not None:
         comparison = compare(study, log, ending.night)
         if has_figures(comparison):
-            # Its headline is this page's, and what it says last comes last here, too.
+            # Its headline is this page's, and what it says last comes last here, too. It has the failures: "not counted".
             *parts, whole = comparison_page(study, log, comparison, record).parts
             after = whole if ending.outcome == "complete" else after
+        else:
+            parts.append(lost_table("Failures of this night", lost_of(_of_night(log, begun.night))))
         parts += [
             _night_table(log, begun),
-            lost_table("Failures of this night", lost_of(_of_night(log, begun.night))),
             Table(
                 title=f"Left out on this board: {count_text(len(begun.dropped), 'parameter')}",
                 columns=("parameter", "why"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,11 +17,12 @@ from front_door import Autotune, front_door, only_json
 
 from autotune.cli import morning
 from autotune.definitions.study_file import read_study
-from autotune.errors import BoardLeftChanged, BoardUnfit, BoardUnreachable, Interrupted
+from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnfit, BoardUnreachable, Interrupted
 from autotune.experiment.events import NightEnded
 from autotune.experiment.study import Study
 from autotune.runner.nights import NightResult
 from autotune.runner.notices import Watcher
+from autotune.runner.sittings import boot_id, process_start
 from autotune.storage.store import Store
 from night_example import a_night, a_store, a_study
 from synthetic_study import synthetic_study_file
@@ -92,9 +95,9 @@ def test_a_complete_night_is_told_answer_first_and_what_was_lost_after_it(
     assert lines[1].startswith("**automatic is ")
     assert "How it ended: complete: a test" in lines[:6]
     assert "The board is as it was." in lines[:6]
-    for title in ("Reasons for doubt", "Failures of this night", "Left out on this board", "Night 1", "Next"):
+    for title in ("Reasons for doubt", "Not counted", "Left out on this board", "Night 1", "Next"):
         assert any(line.startswith(f"## {title}") for line in lines)
-    assert any(line.startswith("| 1 | trial 5 | nginx") for line in lines)
+    assert sum(line.startswith("| 1 | trial 5 | nginx") for line in lines) == 1
     assert done.stdout.splitlines()[0] == lines[1].strip("*")
     assert "The board is as it was." in done.stdout
 
@@ -108,6 +111,9 @@ def test_it_can_be_read_again(autotune: Autotune, played: Play, url: str, tmp_pa
     assert autotune(*words).stdout == text
     assert only_json(autotune(*words, "--json"))["markdown"] == text
     assert "no night 7" in autotune(*words, "--night", "7").stderr
+    unknown = autotune("summary", "nosuch", "--storage", url)
+    assert unknown.exit_code == 8
+    assert "there are: invented" in unknown.stderr
 
 
 def test_one_that_the_deadline_cut_says_so_and_how_to_go_on(
@@ -194,6 +200,29 @@ def test_the_same_failure_every_minute_is_handed_over_once(
     played("stopped")
     assert autotune(*words).exit_code == 0
     assert len(calls(tmp_path)) == 2
+
+
+def test_a_night_that_another_process_holds_is_not_told_by_who_came_too_late(
+    autotune: Autotune, played: Play, url: str, tmp_path: Path, command: str
+) -> None:
+    played(BoardBusy("study invented is already running"), 20)
+    words = ("resume", "invented", "--storage", url, "--summary-command", command)
+    with subprocess.Popen(["sleep", "100"]) as other:
+        with Store.open(url) as store:
+            store.sit(
+                "invented",
+                pid=other.pid,
+                host=socket.gethostname(),
+                boot_id=boot_id(),
+                started_at=process_start(other.pid),
+            )
+        late = autotune(*words)
+        other.kill()
+    assert (late.exit_code, late.stdout, calls(tmp_path)) == (4, "", [])
+    assert "is already running" in late.stderr
+    assert not (tmp_path / "invented.night-1.md").exists()
+    assert autotune(*words).exit_code == 4
+    assert len(calls(tmp_path)) == 1
 
 
 def test_a_study_that_was_complete_already_is_not_told_again(
