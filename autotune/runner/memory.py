@@ -60,13 +60,16 @@ class Memory:
         self.log.append(event)
         self._pending.append(Kept(seq=len(self.log), event=event, raw=raw))
         until = time.monotonic() + DATABASE_PATIENCE_S
+        told = ""
         while True:
             try:
                 self.catch_up()
             except StorageAway as away:
                 if time.monotonic() >= until:
                     raise
-                self._say("warning", f"{away.message}; trying again")
+                if away.message != told:
+                    told = away.message
+                    self._say("warning", f"{told}; trying again")
             else:
                 return
             wait(1.0)

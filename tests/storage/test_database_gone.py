@@ -94,7 +94,7 @@ from test_database_gone import Mischief, log_text
 from autotune.definitions.study_file import read_study
 from autotune.storage.store import Store
 
-memory.DATABASE_PATIENCE_S, night.TELL_EVERY_S = 0.5, 0.0
+memory.DATABASE_PATIENCE_S, night.TELL_EVERY_S = 2.5, 0.0
 filler = Path("/run/full/filler")
 
 def fill():
@@ -142,6 +142,7 @@ def test_an_sqlite_whose_disk_is_full_for_a_while_costs_nothing(
     assert done.returncode == 0, done.stderr
     assert "filled: No space left on device" in done.stdout
     assert "no room left for the database /run/full/autotune/night.db; the board is put back" in done.stdout
+    assert done.stdout.count("trying again") == 1, "said once, however often it is tried"
     assert "free again" in done.stdout
     assert "memory only" not in done.stdout, "the spool had its room"
     assert (tmp_path / "log").read_text() == log_text(undisturbed)
