@@ -74,8 +74,14 @@ def log_path(store: Store, study: str) -> Path:
 
 def definition_path(name: str, kind: ShippedKind) -> Path:
     """The file that `name` stands for: a path, or the name of a shipped study or space."""
+    from autotune.board.address import is_address
     from autotune.definitions.shipped import shipped_dir, shipped_names
 
+    if is_address(name):
+        raise UsageError(
+            f"{name} is a board, not a file",
+            hint=f'Copy the shipped files out, `autotune init DIR`, and put board = "{name}" at the head of one.',
+        )
     path = Path(name)
     if name.endswith(".toml") or "/" in name:
         return path

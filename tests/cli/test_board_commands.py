@@ -91,3 +91,11 @@ def test_a_look_at_an_address_leads_to_a_study_that_names_it(
     assert "autotune init studies" in told.stdout
     assert 'board = "ssh://root@rock5b"' in told.stdout
     assert "autotune plan ssh" not in told.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_an_address_where_a_study_is_wanted_is_called_a_board(autotune: Autotune, command: str) -> None:
+    told = autotune(command, "ssh://root@rock5b")
+    assert told.exit_code == 2
+    assert "ssh://root@rock5b is a board" in told.stderr
+    assert "autotune init DIR" in told.stderr
