@@ -162,6 +162,14 @@ def _kill(pid: int) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _signals_as_at_a_terminal() -> None:
+    """Under nohup, or behind a shell's &, some are ignored, and all that the tests start would ignore them, too."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _caught, _frame: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _state_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What tests leave in the state directory is theirs alone."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))

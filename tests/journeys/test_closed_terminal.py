@@ -40,9 +40,9 @@ class Desk:
         self.started: list[subprocess.Popen[bytes]] = []
 
     def type(self, *words: str) -> subprocess.Popen[bytes]:
-        """Starts a program whose terminal this is; with signals as they are at one, even where the tests are under nohup."""
+        """Starts a program whose terminal this is."""
         process = subprocess.Popen(
-            ["setsid", "--ctty", "env", "--default-signal", *words],
+            ["setsid", "--ctty", *words],
             stdin=self._screen,
             stdout=self._screen,
             stderr=self._screen,
