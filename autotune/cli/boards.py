@@ -84,13 +84,8 @@ def check(board: Address, *, json: JsonOption = False) -> None:
     ]
     if facts.uid != 0:
         lines.append("kernel settings are out of its reach: nginx's directives remain")
-    print_page(
-        _page(
-            f"{board} answers",
-            lines,
-            installing.next_for(read_address(board), found),
-        )
-    )
+    after = installing.next_for(read_address(board), found)
+    print_page(_page(f"{board} answers", lines, f"Next: {after}" if after else ""))
 
 
 def fingerprint(board: Address, *, json: JsonOption = False) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from front_door import Autotune, front_door, only_json
+from paper_board import FACTS
 
+from autotune.board.installing import Checked
 from autotune.errors import BoardBusy
 from autotune.experiment.study import Study
 from autotune.runner.applying import Chosen, Kept
@@ -99,3 +102,17 @@ def test_an_address_where_a_study_is_wanted_is_called_a_board(autotune: Autotune
     assert told.exit_code == 2
     assert "ssh://root@rock5b is a board" in told.stderr
     assert "autotune init DIR" in told.stderr
+
+
+def test_a_check_names_the_next_command_as_one(autotune: Autotune, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Checked(
+        facts=replace(FACTS, uid=1000), installed=False, why_not_root="sudo: a password is required"
+    )
+    root = Checked(facts=FACTS, installed=False)
+    monkeypatch.setattr(
+        "autotune.board.installing.check", lambda board: alone if board.user == "me" else root
+    )
+    told = autotune("board", "check", "ssh://me@rock5b").stdout
+    assert "as the user alone (sudo: a password is required)" in told
+    assert told.splitlines()[-1] == "Next: autotune board install ssh://me@rock5b"
+    assert "Next" not in autotune("board", "check", "ssh://root@rock5b").stdout
