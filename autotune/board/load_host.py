@@ -63,17 +63,17 @@ class LoadHost:
         return self._line.facts
 
     def levels(self) -> dict[str, float]:
-        with _told_as(self.host):
+        with self._told():
             return dict(self._line.counters().levels)
 
     def clock(self) -> ClockSeen:
         """Its clock beside ours."""
-        with _told_as(self.host):
+        with self._told():
             return self._line.clock()
 
     def free_ports(self) -> int | None:
         """Local ports that no connection uses now; None where it doesn't tell."""
-        with _told_as(self.host):
+        with self._told():
             text = self._line.read((_PORT_RANGE,))[_PORT_RANGE].text or ""
         words = text.split()
         if len(words) != 2 or not all(word.isdecimal() for word in words):
@@ -86,15 +86,22 @@ class LoadHost:
 
     def fetch(self, urls: Sequence[UrlTruth]) -> tuple[UrlSeen, ...]:
         """What the board answers to this machine. `status` 0: nobody answers."""
-        with _told_as(self.host):
+        with self._told():
             return self._line.fetch(urls)
 
     def keepalive(self) -> None:
-        with _told_as(self.host):
+        with self._told():
             self._line.keepalive()
 
     def close(self) -> None:
         self._line.close()
+
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        address = read_address(self.host)
+        far = isinstance(address, SshBoard)
+        return _told_as(
+            self.host, f"try: {by_hand(address, 'true') if far else 'autotune doctor STUDY.toml'}"
+        )
 
     def way_to(self, board: Connection, address: str = "") -> Way:
         """How this machine reaches the board; at `address`, if one is given.
@@ -103,7 +110,7 @@ class LoadHost:
         both have for themselves (a bridge of containers) is never that. Raises LoadGeneratorFailed when there is none.
         """
         own = (address,) if address else board.routes(()).addresses
-        with _told_as(self.host):
+        with self._told():
             here = self._line.routes(own)
         there = [one for one in here.routes if one.source]
         back = {one.to: one for one in board.routes(tuple(dict.fromkeys(one.source for one in there))).routes}
@@ -124,7 +131,7 @@ class LoadHost:
 
     def connection_problem(self, way: Way, port: int) -> str:
         """Why no connection to the board's port comes about from here; "" when one does or is refused."""
-        with _told_as(self.host):
+        with self._told():
             return next(iter(self._line.routes((way.address,), port=port).routes)).problem
 
     def load(self, order: LoadOrder, board: Connection) -> FarLoadSeen:
@@ -152,7 +159,7 @@ class LoadHost:
         )
 
     def _push(self, order: LoadOrder, board: Connection) -> LoadSeen:
-        with _told_as(self.host):
+        with self._told():
             return self._line.load(order, beside=board)
 
 
@@ -161,20 +168,20 @@ def _ports(levels: Mapping[str, float]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _told_as(host: str) -> Iterator[None]:
-    """What goes wrong on the line to a load host, in words that tell it from the board."""
+def _told_as(host: str, hint: str = "") -> Iterator[None]:
+    """What goes wrong on the line to a load host, in words that tell it from the board.
+
+    `hint`: the next command once that machine was reached; the line's own words speak of a board that restores itself then.
+    """
     name = f"the load host {host}"
     try:
         yield
     except NotPermitted as problem:
         raise NotPermitted(f"{name}: {problem.message}", hint=problem.hint) from problem
     except BoardUnreachable as problem:
-        address = read_address(host)
-        tried = by_hand(address, "true") if isinstance(address, SshBoard) else "autotune doctor STUDY.toml"
         nonsense = isinstance(problem, BoardMisunderstood)
         error = LoadHostMisunderstood if nonsense else LoadHostUnreachable
-        raise error(
-            f"{name}: {problem.message}", hint=problem.hint if nonsense else f"try: {tried}"
-        ) from problem
+        kept = problem.hint if nonsense or not hint else hint
+        raise error(f"{name}: {problem.message}", hint=kept) from problem
     except BoardUnfit as problem:
         raise LoadGeneratorFailed(f"{name}: {problem.message}", hint=problem.hint) from problem

@@ -121,6 +121,18 @@ def test_what_is_wrong_with_a_load_host_is_not_said_of_the_board(
         LoadHost("ssh://load", cast("Connection", Broken())).keepalive()
 
 
+def test_a_load_host_that_can_not_be_reached_has_the_line_s_own_next_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def of_another_version(_host: str) -> Connection:
+        raise BoardUnreachable("another version", hint="autotune board install ssh://load")
+
+    monkeypatch.setattr("autotune.board.load_host.connect", of_another_version)
+    with pytest.raises(LoadHostUnreachable) as told:
+        LoadHost.reach("ssh://load")
+    assert told.value.hint == "autotune board install ssh://load"
+
+
 def test_with_the_load_elsewhere_every_cpu_is_the_server_s() -> None:
     rock = board_of(
         cpus=tuple(range(8)), capacity=dict.fromkeys(range(4), 500) | dict.fromkeys(range(4, 8), 1024)
