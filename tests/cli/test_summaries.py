@@ -89,7 +89,9 @@ def test_a_complete_night_is_told_answer_first_and_what_was_lost_after_it(
     played("complete")
     done = autotune("resume", "invented", "--storage", url)
     file = tmp_path / "invented.night-1.md"
-    assert done.stdout.splitlines()[-1] == f"This summary is in {file}"
+    assert " ".join(done.stdout.split()).endswith(
+        f"This summary is in {file}"
+    )  # a long path has a line of its own
     lines = [line for line in file.read_text().splitlines() if line]
     assert lines[0] == "# invented, night 1"
     assert lines[1].startswith("**automatic is ")
