@@ -228,6 +228,8 @@ def _speak_to_postgresql(engine: Engine, *, read_only: bool, patience_s: float) 
     def _connect(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {int(patience_s * 1000)}")
+            # Who is cut off between a lock and its commit would hold it for hours, and be in his own way when he is back.
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {int(patience_s * 1000)}")
             if read_only:
                 cursor.execute("SET default_transaction_read_only = on")
         connection.commit()

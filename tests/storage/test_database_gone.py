@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from postgresql_server import a_server, why_no_postgresql
 
 from autotune.definitions.study_file import read_study
+from autotune.errors import StorageAway
 from autotune.experiment.events import Event
 from autotune.experiment.study import Study
 from autotune.runner.night import run_night
@@ -83,6 +85,23 @@ def test_a_postgresql_that_is_shot_and_one_that_is_stopped_for_long_cost_nothing
             assert store.log(study.name) == undisturbed
             assert not Spool(store, study.name).is_there
     assert sum("the board is put back until" in text for text in mischief.said) == 1
+
+
+def test_a_program_cut_off_in_a_transaction_does_not_hold_the_study_for_hours(study: Study) -> None:
+    """The server knows nothing of a cable that was pulled, and the lock that it keeps would be in the way of the same night."""
+    if why := why_no_postgresql():
+        pytest.skip(why)
+    with a_server() as server:
+        url = f"postgresql://tester@/postgres?host={server.directory}"
+        with Store.open(url, patience_s=1) as cut, Store.open(url, patience_s=1) as again:
+            cut.enter(study)
+            with pytest.raises(StorageAway), cut._changes() as connection:
+                cut._id(connection, study.name, lock=True)
+                for _ in range(5):
+                    with contextlib.suppress(StorageAway):
+                        again.request_stop(study.name)
+                        break
+            assert again.stop_requested(study.name)
 
 
 FULL = """
