@@ -46,6 +46,13 @@ def test_too_few_numbers_give_an_endless_interval_and_none_give_no_centre() -> N
     assert math.isnan(sign_interval([]).center)
 
 
+def test_two_numbers_that_disagree_wildly_give_an_endless_interval_and_no_ratio_beyond_all_floats() -> None:
+    found = trimmed_interval([-1.5, 1.5], alpha=0.001)
+    assert found.low == -math.inf
+    assert found.high == math.inf
+    assert not found.excludes_zero
+
+
 def test_equal_numbers_are_certain() -> None:
     assert trimmed_interval([0.1] * 12).p < 1e-100
     assert trimmed_interval([0.0] * 12).p == 1
