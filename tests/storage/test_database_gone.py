@@ -95,13 +95,23 @@ def test_a_program_cut_off_in_a_transaction_does_not_hold_the_study_for_hours(st
         url = f"postgresql://tester@/postgres?host={server.directory}"
         with Store.open(url, patience_s=1) as cut, Store.open(url, patience_s=1) as again:
             cut.enter(study)
-            with pytest.raises(StorageAway), cut._changes() as connection:
-                cut._id(connection, study.name, lock=True)
-                for _ in range(5):
-                    with contextlib.suppress(StorageAway):
-                        again.request_stop(study.name)
-                        break
+            with pytest.raises(StorageAway):
+                _stand_still_in_a_transaction(cut, study.name, lambda: _insist(again, study.name))
             assert again.stop_requested(study.name)
+
+
+def _stand_still_in_a_transaction(store: Store, name: str, meanwhile: Callable[[], None]) -> None:
+    with store._changes() as connection:
+        store._id(connection, name, lock=True)
+        meanwhile()
+
+
+def _insist(store: Store, name: str) -> None:
+    """Each try waits a second for the lock."""
+    for _ in range(5):
+        with contextlib.suppress(StorageAway):
+            store.request_stop(name)
+            break
 
 
 FULL = """
