@@ -73,6 +73,10 @@ class BoardUnreachable(AutotuneError):
     exit_code = 4
 
 
+class BoardLost(BoardUnreachable):
+    """It was there, and was lost while it was being taken."""
+
+
 class BoardMisunderstood(BoardUnreachable):
     pass
 

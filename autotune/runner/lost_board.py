@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from autotune.board.address import restore_command
 from autotune.errors import (
     BoardBusy,
+    BoardLost,
     BoardMisunderstood,
     BoardUnreachable,
     Interrupted,
@@ -91,6 +92,9 @@ def take(
         except NotPermitted:
             raise
         except LOST as away:
+            if not lost and isinstance(away, BoardLost):  # as if it had been lost in its first sample
+                lost = 1
+                until = time.monotonic() + _patience_s(board, lost, left_s)
             # Its guardian is still at work, or whatever took the line takes this one too.
             if time.monotonic() >= until:
                 if not lost or isinstance(away, BoardBusy) or not board.is_far:

@@ -20,7 +20,7 @@ from autotune.board.facts import BoardFacts
 from autotune.board.load_host import LoadHost, Way
 from autotune.board.placement import CpuPlacement, generator_cpus, place_for
 from autotune.board.records import Begun, BoardStatus, Ended, PutFile, UrlSeen
-from autotune.errors import BoardBusy, BoardLeftChanged, BoardUnreachable, NotPermitted
+from autotune.errors import BoardBusy, BoardLeftChanged, BoardLost, BoardUnreachable, NotPermitted
 from autotune.experiment.study import ManagedNginx, OwnNginx, ServedFile, Study
 from autotune.runner.own_live import live_answers
 from autotune.space.catalogue import CATALOGUE
@@ -130,11 +130,12 @@ class Held:
 
         `kept`: the last switch may be left in place (`keep`).
 
-        Raises BoardUnreachable, BoardBusy, NotPermitted; LoadHostUnreachable; BoardUnfit when nginx's packaged configuration
+        Raises BoardUnreachable, BoardLost, BoardBusy, NotPermitted; LoadHostUnreachable; BoardUnfit when nginx's packaged configuration
         can't be read. The caller calls `give_back`, whatever happens.
         """
         connection = connect(study.board)
         load_host: LoadHost | None = None
+        begun: Begun | None = None
         try:
             load_host = None if study.load_is_on_board else LoadHost.reach(study.load)
             way = None if load_host is None else load_host.way_to(connection, wanted_address(study))
@@ -166,6 +167,8 @@ class Held:
                 load_host.close()
             connection.close()
             after_a_lost_line(study.board, problem)
+            if begun is not None and type(problem) is BoardUnreachable:
+                raise BoardLost(problem.message, hint=problem.hint) from problem
             raise
         return cls(
             connection=connection,

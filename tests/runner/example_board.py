@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from autotune.errors import BoardUnreachable
+from autotune.errors import BoardLost, BoardUnreachable
 from autotune.experiment.bench import AskSampler, Measure, Outcome
 from autotune.experiment.events import Doubt, Event, Failure, NightBegun, Plan, Proposal, Sample
 from autotune.runner import memory, night
@@ -58,6 +58,8 @@ class Board:
     given_back: int = 0
     unreachable: list[int] = field(default_factory=list)
     """Which takings of the board fail, counted from 1."""
+    lost: tuple[int, ...] = ()
+    """And in the middle of which it is lost."""
     undone: tuple[str, ...] = ()
     waits: list[float] = field(default_factory=list)
     """Seconds that the board is still too warm for, by question."""
@@ -72,6 +74,8 @@ class Board:
 
     def take(self, _night: int) -> Board:
         self.taken += 1
+        if self.taken in self.lost:
+            raise BoardLost("the agent has not answered 'read' in time")
         if self.taken in self.unreachable:
             raise BoardUnreachable("the agent is gone (signal 9)")
         return self

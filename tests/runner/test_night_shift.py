@@ -262,6 +262,13 @@ def test_a_board_that_cannot_be_had_in_the_evening_is_said_at_once(hold: Holding
     assert board.taken == 1
 
 
+def test_a_board_that_is_lost_while_it_is_taken_is_waited_for_from_the_first_time_on(hold: Holding) -> None:
+    """It was there: a power cut just then is no mistyped address."""
+    board = Board(lost=(1,), unreachable=[2], is_far=True)
+    assert hold(board).outcome == "complete"
+    assert board.taken == 3
+
+
 def test_a_database_that_fails_last_does_not_hide_what_was_left_changed(
     hold: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:

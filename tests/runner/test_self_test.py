@@ -10,7 +10,7 @@ import pytest
 from autotune.agent.guardian import NAME
 from autotune.board.connection import Connection
 from autotune.board.records import Ended
-from autotune.errors import BoardUnfit, BoardUnreachable
+from autotune.errors import BoardLost, BoardUnfit, BoardUnreachable
 from autotune.experiment.study import HandTunedSequence, ManagedNginx, Study, Url, Workload
 from autotune.runner import preflight, session
 from autotune.space.search_space import SearchSpace
@@ -131,7 +131,7 @@ def test_a_board_whose_agent_and_guardian_die_while_it_is_taken_is_given_back(
         line.keepalive()
 
     monkeypatch.setattr(session, "read_board", die)
-    with pytest.raises(BoardUnreachable):
+    with pytest.raises(BoardLost):
         session.Held.take(STUDY, 1)
     assert board.run("ls", "/run/autotune").stdout.split() == ["lock"]
     assert not board.exists("/var/lib/autotune")
