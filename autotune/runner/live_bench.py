@@ -142,11 +142,10 @@ class LiveBench:
                 stage="read-back", reason=effective.refused, blame="configuration", switch_s=switch_s
             )
         if not self._held.connection.answers_afresh():
-            self._held.connection.keepalive()  # raises where the old line is gone, too: then the board is, and not by this
             return NotInForce(
                 stage="canary",
                 reason="no new connection to the board comes about any more",
-                blame="configuration",
+                blame=self._who_keeps_others_out(),
                 switch_s=switch_s,
             )
         if unreached := self._pusher.unreached(address, switched.urls):
@@ -158,6 +157,14 @@ class LiveBench:
         return InForce(
             address=address, switched=switched, effective=effective, answers=answers, switch_s=switch_s
         )
+
+    def _who_keeps_others_out(self) -> Literal["configuration", "environment"]:
+        """A configuration does when all is well without it; a board that is going down does, too.
+
+        Raises BoardUnreachable where the old line is gone as well.
+        """
+        self._held.connection.switch((), None)
+        return "configuration" if self._held.connection.answers_afresh() else "environment"
 
     def load(self, workload: Workload, there: InForce, now: Tonight = STARTED.now) -> Loaded:
         """Warms up and measures one workload. Raises BoardUnfit when the agent can't do as asked."""

@@ -105,6 +105,8 @@ class ScriptedLine:
     ended: list[bool] = field(default_factory=list)
     refusal: str = ""
     reachable: bool = True
+    reachable_again: bool = True
+    """With nothing of a configuration in force."""
     gone: bool = False
     clock_s: Callable[[], float] = lambda: 0.0
 
@@ -114,13 +116,14 @@ class ScriptedLine:
     def answers_afresh(self) -> bool:
         return self.reachable
 
-    def keepalive(self) -> None:
-        if self.gone:
-            raise BoardUnreachable("the board's agent is gone")
-
-    def switch(self, writes: Sequence[Write], server: ServerOrder) -> Switched:
+    def switch(self, writes: Sequence[Write], server: ServerOrder | None) -> Switched:
         del writes
-        self.switches.append(server)
+        if server is None:
+            if self.gone:
+                raise BoardUnreachable("the board's agent is gone")
+            self.reachable = self.reachable_again
+        else:
+            self.switches.append(server)
         urls = tuple(
             UrlSeen(
                 url=truth.url,
@@ -129,7 +132,7 @@ class ScriptedLine:
                 wire_bytes=WIRE_BYTES,
                 sha256=self.bodies("/" + truth.url.split("/", 3)[3], len(self.switches)),
             )
-            for truth in server.urls
+            for truth in (() if server is None else server.urls)
         )
         sound = Switched(
             effects=(),

@@ -188,6 +188,14 @@ def test_a_configuration_behind_which_nobody_new_gets_in_has_failed_its_canary()
     assert "no new connection" in event.reason
 
 
+def test_a_board_that_is_going_down_lets_nobody_new_in_either_and_no_configuration_is_blamed() -> None:
+    """An orderly shutdown ends sshd first; the agent still answers for a while."""
+    bench = LiveBench(held_on(ScriptedLine(reachable=False, reachable_again=False), STUDY))
+    event = bench.measure(ORDER).event
+    assert isinstance(event, Failure)
+    assert (event.stage, event.blame) == ("canary", "environment")
+
+
 def test_a_board_that_dies_before_its_canary_is_not_blamed_on_the_configuration() -> None:
     bench = LiveBench(held_on(ScriptedLine(reachable=False, gone=True), STUDY))
     with pytest.raises(BoardUnreachable):
