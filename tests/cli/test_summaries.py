@@ -272,12 +272,12 @@ def test_of_a_command_that_says_much_the_end_is_told(autotune: Autotune, played:
 def test_what_a_command_leaves_running_is_not_waited_for(
     autotune: Autotune, played: Play, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(morning, "COMMAND_WITHIN_S", 5.0)
+    monkeypatch.setattr(morning, "COMMAND_WITHIN_S", 30.0)
     played("complete")
     began = time.monotonic()
-    done = autotune("resume", "invented", "--storage", url, "--summary-command", "sh -c 'sleep 7 & exit 0'")
+    done = autotune("resume", "invented", "--storage", url, "--summary-command", "sh -c 'sleep 40 & exit 0'")
     assert (done.exit_code, "the summary's command" in done.stderr) == (0, False)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 def test_a_command_that_reads_nothing_is_fine(autotune: Autotune, played: Play, url: str) -> None:
