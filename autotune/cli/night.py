@@ -94,7 +94,7 @@ def run(options: NightOptions, study: StudyFile, *, trials: TrialsOption = None)
     """Run a study's night; the same command again resumes.
 
     Everything measured is stored at once. Ctrl-C stops after the sample in hand and restores the board.
-    At the end the comparison is printed.
+    At the end a summary with the comparison is printed, and kept as a file.
     """
     _enter(options, study, Wishes(trials=trials, purpose="tune"))
 

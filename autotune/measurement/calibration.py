@@ -18,6 +18,8 @@ NOISE_LIMIT = 0.05
 """Paired coefficient of variation above which a night is refused (unless the study accepts noise)."""
 STRICT = 0.001
 """1 - the level of the A/A interval: so strict because it is looked at in every night of every study."""
+DRIFT_FROM_S = 360.0
+"""A stage shorter than a tenth of an hour is not told as an hour's drift."""
 WANDERS_FROM = 2.0
 """How many standard errors (1 / sqrt n) of a white series its autocorrelation must exceed: 1 quiet night in 60 does."""
 
@@ -27,7 +29,7 @@ class Calibration:
     """Stock against itself. Ratios are of the same thing, so the truth is 1.
 
     `sigma_run`: standard deviation of ln(requests/s) of one run; `paired_cv`: of the log ratio of a pair.
-    `drift_per_hour`: slope of ln(requests/s), 0 where it can't be told from noise. `autocorrelation`: how much one
+    `drift_per_hour`: slope of ln(requests/s), 0 where it can't be told from noise or the stage was too short to speak of hours. `autocorrelation`: how much one
     run's residual (drift taken out) resembles the next one's, -1 to 1; `wanders`: more than chance explains, so runs
     far apart differ by more than `sigma_run`, which is that of neighbours.
     `low`, `high`: the 99.9 % interval of the (repeated, if it was) stage, None with too few pairs.
@@ -146,8 +148,8 @@ class _Series:
 def _series(book: Logbook, night: int) -> _Series:
     """Least-squares slope of ln(requests/s) over time, per hour (0.01 is one percent an hour), and what is left of it.
 
-    The slope is 0 where it is within twice its standard error: minutes of samples make wild hourly figures out of
-    noise. The autocorrelation is that of the residuals at lag 1, plus 2/n, by which a fitted line lowers it.
+    The slope is 0 where it is within twice its standard error, or the samples span less than DRIFT_FROM_S: minutes of them
+    make wild hourly figures out of noise, and out of a start that is still settling. The autocorrelation is that of the residuals at lag 1, plus 2/n, by which a fitted line lowers it.
     """
     samples = [slot.sample for slot in book.of_stage(night, Stage.CALIBRATION) if slot.sample is not None]
     hours = [seconds_of(sample.at) / 3600 for sample in samples]
@@ -160,9 +162,10 @@ def _series(book: Logbook, night: int) -> _Series:
     slope = math.fsum((h - center) * (r - level) for h, r in zip(hours, rates, strict=True)) / spread
     left = [r - level - slope * (h - center) for h, r in zip(hours, rates, strict=True)]
     squares = math.fsum(one**2 for one in left)
+    is_long = 3600 * (max(hours) - min(hours)) >= DRIFT_FROM_S
     products = math.fsum(one * following for one, following in itertools.pairwise(left))
     return _Series(
         n=n,
-        drift_per_hour=slope if abs(slope) > 2 * math.sqrt(squares / (n - 2) / spread) else 0.0,
+        drift_per_hour=slope if is_long and abs(slope) > 2 * math.sqrt(squares / (n - 2) / spread) else 0.0,
         autocorrelation=min(1.0, products / squares + 2 / n) if squares > 0 else 0.0,
     )

@@ -15,12 +15,15 @@ def calibration_paragraph(seen: Calibration | None, record: AARecord | None) -> 
         if seen.wanders
         else ""
     )
+    drift = (
+        f"drift {seen.drift_per_hour * 100:+.1f} % per hour" if seen.drift_per_hour else "no drift to be seen"
+    )
     repeated = ", once more because the first looked different" if seen.repeated else ""
     return Paragraph(
         title="How well this board could see",
         lines=(
             f"stock against itself, {seen.pairs} pairs{repeated}: {seen.verdict}",
-            f"one run varies by {_share(seen.sigma_run)}, drift {seen.drift_per_hour * 100:+.1f} % per hour{wanders}",
+            f"one run varies by {_share(seen.sigma_run)}, {drift}{wanders}",
             f"smallest difference it could show: about {_share(seen.smallest_visible_difference)}",
             *record_lines(record),
         ),

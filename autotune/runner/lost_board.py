@@ -31,8 +31,13 @@ LOST: Final = (BoardUnreachable, LoadHostUnreachable)
 RECONNECTS: Final = 5
 """How often in a row this machine's agent may die before that ends the night."""
 FAR_PATIENCE_S: Final = 3600.0
-"""What is away from a night, board or database, is waited for until the deadline; without one, so long."""
+"""Without a deadline."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
+
+
+def patience_s(left_s: float | None) -> float:
+    """How long what is away from a night is waited for; `left_s` until the deadline, None without one."""
+    return FAR_PATIENCE_S if left_s is None else left_s
 
 
 def machine_of(problem: Exception) -> str:
@@ -160,4 +165,4 @@ def _patience_s(board: NightBoard, lost: int, left_s: float | None) -> float:
         return 0.0
     if not board.is_far:
         return GUARDIAN_PATIENCE_S
-    return FAR_PATIENCE_S if left_s is None else max(0.0, left_s)
+    return patience_s(left_s)

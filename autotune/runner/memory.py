@@ -26,7 +26,9 @@ _BEAT_EVERY_S = 1.0
 
 
 class Memory:
-    """Every event of the study, in order. What is in `log` is on a disk: the database's, or, for as long, this machine's."""
+    """Every event of the study, in order. What is in `log` is in the database, or for as long in a file of this machine: safe from the
+    death of any program. From a power cut of this machine, too, but for the last commits of SQLite (WAL, synchronous=NORMAL).
+    """
 
     def __init__(self, study: str, store: Store, watcher: Watcher) -> None:
         self._study = study

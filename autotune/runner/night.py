@@ -38,12 +38,12 @@ from autotune.runner.assembly import board_for
 from autotune.runner.beginning import require_candidates
 from autotune.runner.clocks import Pace
 from autotune.runner.lost_board import (
-    FAR_PATIENCE_S,
     LOST,
     Losses,
     Lost,
     given_back,
     machine_of,
+    patience_s,
     take,
 )
 from autotune.runner.memory import Memory
@@ -274,7 +274,7 @@ class NightShift:
         Raises StorageAway when it did not in time.
         """
         self._say("warning", f"{away.message}; the board is put back until it takes something again")
-        self._memory.wait_until_back(away, self._wait, self._left_s or FAR_PATIENCE_S)
+        self._memory.wait_until_back(away, self._wait, patience_s(self._left_s))
         self._say("info", "the database is back, and has everything measured")
         over = last(self._log, NightEnded)
         if over is None or open_night(self._log) is not None or over.outcome == "abandoned":

@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+from paper_requests import LOAD, NIGHT
 
 from autotune.agent import line as line_module
 from autotune.agent.faults import Fault, Leave
@@ -31,22 +32,6 @@ def test_noise_on_the_line_is_answered_under_number_zero(line: bytes) -> None:
 def test_an_unknown_verb_is_answered_under_its_own_number(line: bytes) -> None:
     request = parse_request(line)
     assert (request.number, request.verb) == (7, "")
-
-
-NIGHT = {"study": "s", "night": 1, "holder": "h", "lease_s": 60, "files": []}
-LOAD = {
-    "urls": [{"url": "http://127.0.0.2:8088/a", "weight": 1}],
-    "address": "127.0.0.2",
-    "seed": 1,
-    "threads": 2,
-    "connections": 4,
-    "warmup_s": 1,
-    "duration_s": 2,
-    "marker": "abcd",
-    "power": "",
-    "cpus": [],
-    "rate_per_s": 0,
-}
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,11 @@ from torture_checks import in_one_line
 from torture_journal import Phase
 from torture_log import doubled, strange, unmeasured
 from torture_replay import diverged_in_a_fresh_process
+from torture_state import Wrongs, keep, kept
 from virtual_board import VirtualBoard
 
 from autotune.experiment.events import Gap
 
-_STATE: Final = "state.json"
 _TRIES: Final = 3
 _ORDER: Final = (*STAGES, "over")
 # Of a controller asked to stop, whose board dies meanwhile: 4, for it can't be reached, or stopped as asked.
@@ -36,21 +36,15 @@ _STOPPED, _UNREACHABLE = 143, 4
 
 
 @dataclass
-class Findings:
-    """Everything that was wrong, in words, and what happened when."""
+class Findings(Wrongs):
+    """What happened when, too."""
 
-    differences: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    diverged: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     moments: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
     boots_s: list[float] = field(default_factory=list)
     gone_on_s: list[float] = field(default_factory=list)
     """From a board that answers ssh again to the study's next sample."""
-    deaths: int = 0
 
 
 @dataclass
@@ -69,16 +63,12 @@ class State:
     finished: bool = False
 
     def write(self, folder: Path) -> None:
-        fresh = folder / (_STATE + ".new")
-        body = {**vars(self), "found": vars(self.found)}
-        fresh.write_text(json.dumps(body, indent=1), encoding="utf-8")
-        fresh.replace(folder / _STATE)
+        keep(folder, {**vars(self), "found": vars(self.found)})
 
 
 def read_state(folder: Path) -> State | None:
-    try:
-        body: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    body = kept(folder)
+    if not body:
         return None
     found = Findings(**body.pop("found"))
     for name in ("kinds", "moments", "stages"):
@@ -90,11 +80,7 @@ def numbers_of(state: State) -> dict[str, Any]:
     """What a torture came to, to be printed."""
     found = state.found
     return {
-        "deaths": found.deaths,
-        "differences": len(found.differences),
-        "lost": len(found.lost),
-        "doubled": len(found.doubled),
-        "diverged": len(found.diverged),
+        **found.numbers,
         "complaints": len(found.complaints),
         "kinds": dict(found.kinds),
         "moments": dict(found.moments),

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from small_study import small_study
 from systemd_machine import SystemdMachine, a_systemd_machine, why_no_systemd
 
 pytestmark = [
@@ -41,39 +42,7 @@ why = "a test"
 [step.set]
 "sysctl:net.ipv4.tcp_fin_timeout" = "15s"
 """
-STUDY = """
-name = "nightly"
-space = "space.toml"
-hand_tuned = "by-hand.toml"
-seed = 3
-accept_noise = true
-[server]
-port = 8088
-[[server.file]]
-path = "/a.html"
-size = "1k"
-[workload]
-name = "static"
-path = "/a.html"
-connections = 8
-threads = 1
-warmup = "100ms"
-duration = "1s"
-[latency]
-share = 0
-[fitness]
-foreign_load = 100
-[budget]
-calibration_pairs = 6
-candidates = 4
-reference_every = 3
-finalists = 1
-finalist_pairs = 2
-distillation_pairs = 2
-finals_rounds = 12
-series_rounds = 0
-lease = "30s"
-"""
+STUDY = small_study("nightly", lease="30s", series_rounds=0)
 UNIT, TIMER = "autotune-nightly.service", "autotune-nightly.timer"
 HOME, DROP_INS = "/srv/night", "/run/systemd/system"
 # What takes minutes in a real night, and no rest between two tries.

@@ -324,6 +324,7 @@ def test_a_journal_longer_than_any_nights_is_refused_before_it_is_read(
     board.run("truncate", "-s", "10G", "/run/autotune/journal")
     with pytest.raises(AutotuneError, match="longer than 256 MiB"):
         line.end()
+    board.run("rm", "/run/autotune/journal")
 
 
 @pytest.mark.parametrize("place", ["/run/autotune", "/var/lib/autotune"])

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +17,7 @@ from hostile_inputs import Json
 import autotune.agent
 from autotune.agent.protocol import PROTOCOL
 from autotune.agent.wrk_report import REPORT_LUA
-from conftest import BoardNamespace, make_namespace
+from conftest import BoardNamespace
 
 AGENT = sorted(Path(autotune.agent.__file__).parent.glob("*.py"))
 RUNS_A_SHELL = {
@@ -69,23 +68,18 @@ sys.exit(main())
 ADDRESS, PORT = "127.0.0.2", 8088
 
 
-@pytest.fixture(scope="module")
-def board() -> Iterator[BoardNamespace]:
-    yield from make_namespace()
-
-
 @pytest.mark.real
 def test_a_whole_night_starts_nothing_but_its_programs(
-    board: BoardNamespace, real_nginx: str, real_wrk: str, real_luajit: str
+    module_namespace: BoardNamespace, real_nginx: str, real_wrk: str, real_luajit: str
 ) -> None:
-    argv = board.command([sys.executable, "-c", _WATCHED, str(Path.cwd()), "/run/started"])
+    argv = module_namespace.command([sys.executable, "-c", _WATCHED, str(Path.cwd()), "/run/started"])
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
         assert agent.stdin is not None
         assert agent.stdout is not None
         _night(agent.stdin, agent.stdout)
         agent.stdin.close()
         assert agent.wait(20) == 0
-    started = [line.split() for line in board.read("/run/started").splitlines()]
+    started = [line.split() for line in module_namespace.read("/run/started").splitlines()]
     assert {event for event, *_ in started} == {"os.exec", "subprocess.Popen"}
     programs = {words[1] for words in started}
     assert {real_nginx, real_wrk, real_luajit} <= programs

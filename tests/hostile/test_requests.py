@@ -16,69 +16,15 @@ import pytest
 from hostile_inputs import EXAMPLES, TEXTS, Json, mutated, values
 from hypothesis import given
 from hypothesis import strategies as st
+from paper_requests import BUILD, LOAD, NIGHT, SOMAXCONN, SWITCH, URL
 
-from autotune.agent import allowed, builds, nginx_conf, orders, own_conf, php_conf
+from autotune.agent import allowed, builds, orders, php_conf
 from autotune.agent.faults import Fault
 from autotune.agent.line import parse_request
 from autotune.agent.protocol import MAX_LINE, PROTOCOL
 from autotune.errors import AutotuneError, BoardMisunderstood, BoardUnfit, BoardUnreachable
-from conftest import BoardNamespace, make_namespace
+from conftest import BoardNamespace
 
-SOMAXCONN = "/proc/sys/net/core/somaxconn"
-NIGHT: Json = {
-    "study": "s",
-    "night": 1,
-    "holder": "h",
-    "lease_s": 60,
-    "files": [{"name": "a/b.html", "content_base64": "YWJj"}],
-    "services": [],
-    "kept": False,
-}
-_URL: Json = {
-    "url": "http://127.0.0.2:8088/a",
-    "address": "127.0.0.2",
-    "status": 200,
-    "length": 3,
-    "sha256": "",
-    "loose": False,
-}
-SWITCH: Json = {
-    "writes": [{"path": SOMAXCONN, "text": "4096"}],
-    "server": {
-        "conf": "daemon off;",
-        "conf_path": "",
-        "edits": [],
-        "build": "",
-        "workers": 1,
-        "listen": [{"address": "127.0.0.2", "port": 8088}],
-        "cpus": [],
-        "urls": [_URL],
-        "php": {"conf": "[global]", "listen": "127.0.0.1:9000", "cpus": []},
-    },
-}
-LOAD: Json = {
-    "urls": [{"url": "http://127.0.0.2:8088/a", "weight": 1}],
-    "address": "127.0.0.2",
-    "seed": 1,
-    "threads": 2,
-    "connections": 4,
-    "warmup_s": 1,
-    "duration_s": 2,
-    "marker": "abcd",
-    "power": "",
-    "cpus": [],
-    "rate_per_s": 0,
-}
-BUILD: Json = {
-    "action": "make",
-    "name": "o3",
-    "source": "apt",
-    "sha256": "",
-    "cflags": ["-O3"],
-    "ldflags": [],
-    "configure": [],
-    "without": [],
-}
 FLAGS = (
     "-fplugin=/tmp/x.so",
     "-Wl,-T,/tmp/x",
@@ -96,7 +42,7 @@ READERS: dict[str, tuple[Callable[[Json], object], Json]] = {
     "watch": (orders.watch, {"step": "run", "power": ""}),
     "route": (orders.ways, {"to": ["10.0.0.1"], "port": 8088}),
     "read": (orders.paths, {"paths": [SOMAXCONN]}),
-    "check": (orders.truths, {"urls": [_URL]}),
+    "check": (orders.truths, {"urls": [URL]}),
 }
 
 
@@ -167,103 +113,7 @@ def test_no_word_of_a_build_names_a_file_or_a_program(key: str) -> None:
             builds.read_order({**BUILD, key: [word]})
 
 
-# -- configurations -----------------------------------------------------------------------------------------------------
-
-FRAME = nginx_conf.Frame(
-    "/run/autotune/x", "/var/lib/autotune/x", "/run/autotune/x/nginx.pid", (("127.0.0.2", 8088),), 0
-)
-
-
-@pytest.mark.parametrize(
-    "directive",
-    [
-        "load_module /tmp/x.so;",
-        "load_module /usr/lib/nginx/modules/../../../../tmp/x.so;",
-        "user root;",
-        "user www-data root;",
-        "user nobody-of-this-machine;",
-        'user "root";',
-        "us\\er root;",
-        "include /tmp/x.conf;",
-        "include /etc/nginx/../../tmp/x;",
-        "include relative.conf;",
-        "error_log /etc/passwd;",
-        "error_log syslog:server=10.0.0.1;",
-        "access_log /dev/sda;",
-        "pid /etc/nginx.pid;",
-        "env LD_PRELOAD=/tmp/x.so;",
-        "working_directory /tmp;",
-        "worker_rlimit_core 1g;",
-        "ssl_engine x;",
-        "daemon on;",
-        "master_process off;",
-        "http { server { listen 80; } }",
-        "http { server { listen unix:/run/x; } }",
-        "http { server { root /; } }",
-        "http { server { root /run/autotune/x/../..; } }",
-        "http { server { root /run/autotune/x/$arg_x; } }",
-        "http { server { location / { alias /etc/; } } }",
-        "http { server { location / { proxy_pass http://10.0.0.1; } } }",
-        "http { server { location / { fastcgi_pass 127.0.0.1:9000; } } }",
-        "http { server { location / { grpc_pass 127.0.0.1; uwsgi_pass x; } } }",
-        "http { server { location / { dav_methods PUT; } } }",
-        "http { server { location / { content_by_lua_block { os.execute('x') } } } }",
-        "http { js_import /tmp/x.js; }",
-        "http { perl_modules /tmp; }",
-        "http { passenger_root /tmp; }",
-        "http { proxy_cache_path /tmp/x keys_zone=a:1m; }",
-        "http { resolver 10.0.0.1; }",
-        "mail { auth_http 10.0.0.1; }",
-        "http { client_body_temp_path /etc; }",
-        "http { auth_basic_user_file /etc/shadow; }",
-        'http { types { a"b; }} load_module /tmp/x.so; #" c; } }',
-        "\x00",
-        "\x1b[2J",
-        "# \u202e",
-        'error_log "/run/autotune/x/../../../etc/x";',
-    ],
-)
-def test_a_directive_that_leads_out_is_not_started(directive: str) -> None:
-    nginx_conf.check_conf("daemon off;", FRAME)
-    with pytest.raises(Fault):
-        nginx_conf.check_conf(f"daemon off;\n{directive}\n", FRAME)
-
-
-@EXAMPLES
-@given(st.text(alphabet=list("user root;{}\"'#\\$ \n\tload_module/tmp.so"), max_size=60))
-def test_any_configuration_is_checked_or_refused(text: str) -> None:
-    for check in (
-        lambda: nginx_conf.check_conf("daemon off;" + text, FRAME),
-        lambda: own_conf.statements(text),
-        lambda: php_conf.check_conf(text, "/run/autotune/x", "/run/autotune/x/php.sock", 0),
-    ):
-        with contextlib.suppress(Fault):
-            check()
-
-
-@pytest.mark.parametrize("mode", [0o666, 0o646])
-def test_an_included_file_that_anybody_may_write_is_not_started(board: BoardNamespace, mode: int) -> None:
-    board.run("sh", "-c", "mount -t tmpfs tmpfs /etc/nginx; echo > /etc/nginx/x.conf")
-    board.run("chmod", f"{mode:o}", "/etc/nginx/x.conf")
-    line = board.connect()
-    try:
-        begun = line.begin(study="s", night=1, holder="h", lease_s=60)
-        run_dir = begun.conf_path.rpartition("/")[0]
-        conf = f"daemon off; pid {run_dir}/nginx.pid; include /etc/nginx/x.conf; events {{}}"
-        server = {**SWITCH["server"], "conf": conf, "php": None}
-        with pytest.raises(BoardUnfit, match="is not root's alone"):
-            line._ask("switch", writes=[], server=server)
-    finally:
-        line.close()
-        board.run("umount", "/etc/nginx")
-
-
 # -- an agent ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def board() -> Iterator[BoardNamespace]:
-    yield from make_namespace()
 
 
 class Talk:
@@ -296,8 +146,8 @@ def _of(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 @pytest.fixture
-def talk(board: BoardNamespace) -> Iterator[Talk]:
-    made = Talk(board)
+def talk(module_namespace: BoardNamespace) -> Iterator[Talk]:
+    made = Talk(module_namespace)
     with made.process:
         yield made
         made.process.kill()
@@ -318,7 +168,9 @@ def test_nothing_comes_before_hello(talk: Talk) -> None:
     assert "comes before hello" in words(reply)
 
 
-def test_a_request_that_comes_again_is_not_carried_out_again(talk: Talk, board: BoardNamespace) -> None:
+def test_a_request_that_comes_again_is_not_carried_out_again(
+    talk: Talk, module_namespace: BoardNamespace
+) -> None:
     talk.hello()
     begin = {"id": 2, "verb": "begin", "body": NIGHT}
     switch = {
@@ -328,16 +180,16 @@ def test_a_request_that_comes_again_is_not_carried_out_again(talk: Talk, board: 
     }
     end = {"id": 4, "verb": "end", "body": {}}
     assert [reply["ok"] for reply in talk.ask(begin, switch, end)] == [True, True, True]
-    before = board.read(SOMAXCONN)
+    before = module_namespace.read(SOMAXCONN)
     for again in (begin, switch, end):
         [reply] = talk.ask(again)
         assert words(reply) == f"protocol: a request {again['id']} was here before"
         assert reply["id"] == again["id"]
-    assert board.read(SOMAXCONN) == before != "777"
-    assert not board.exists("/run/autotune/journal")
+    assert module_namespace.read(SOMAXCONN) == before != "777"
+    assert not module_namespace.exists("/run/autotune/journal")
 
 
-def test_verbs_in_the_wrong_order_are_refused(talk: Talk, board: BoardNamespace) -> None:
+def test_verbs_in_the_wrong_order_are_refused(talk: Talk, module_namespace: BoardNamespace) -> None:
     talk.hello()
     watch = {"step": "run", "power": ""}
     # A load host loads without a begin.
@@ -391,21 +243,21 @@ def test_a_request_without_end_ends_the_agent_within_a_lines_memory(talk: Talk) 
 
 
 def test_more_requests_than_a_controller_has_end_the_night_and_restore_the_board(
-    talk: Talk, board: BoardNamespace
+    talk: Talk, module_namespace: BoardNamespace
 ) -> None:
-    before = board.read(SOMAXCONN)
+    before = module_namespace.read(SOMAXCONN)
     talk.hello()
     writes = [{"path": SOMAXCONN, "text": "777"}]
     talk.ask(
         {"id": 2, "verb": "begin", "body": NIGHT},
         {"id": 3, "verb": "switch", "body": {"writes": writes, "server": None}},
     )
-    assert board.read(SOMAXCONN) == "777"
+    assert module_namespace.read(SOMAXCONN) == "777"
     talk.send(b"".join(b'{"id":%d,"verb":"counters"}\n' % number for number in range(10, 1000)))
     assert len(_of(talk.process.stdout).readlines()) < 200  # up to its end
     assert talk.process.wait(10) == 1
-    assert board.read(SOMAXCONN) == before
-    assert not board.exists("/run/autotune/journal")
+    assert module_namespace.read(SOMAXCONN) == before
+    assert not module_namespace.exists("/run/autotune/journal")
 
 
 def _peak_kib(pid: int) -> int:
@@ -419,7 +271,7 @@ def _peak_kib(pid: int) -> int:
         "/etc/shadow",
         "/proc/self/environ",
         "/proc/1/environ",
-        "/root/.ssh/id_rsa",
+        "/etc/ssh/ssh_host_ed25519_key",
         "/etc/nginx/../shadow",
         "/sys/../etc/shadow",
         "/proc/sys/kernel/core_pattern",
@@ -448,19 +300,21 @@ def test_a_file_beyond_the_list_is_not_read(module_line: Any, path: str) -> None
 
 
 @pytest.fixture(scope="module")
-def module_line(board: BoardNamespace) -> Iterator[Any]:
-    line = board.connect()
+def module_line(module_namespace: BoardNamespace) -> Iterator[Any]:
+    line = module_namespace.connect()
     yield line
     line.close()
 
 
-def test_a_link_on_the_list_that_leads_off_it_is_neither_read_nor_written(board: BoardNamespace) -> None:
-    board.run(
+def test_a_link_on_the_list_that_leads_off_it_is_neither_read_nor_written(
+    module_namespace: BoardNamespace,
+) -> None:
+    module_namespace.run(
         "sh",
         "-c",
         "mount -t tmpfs tmpfs /sys/class/net; mkdir /sys/class/net/eth9; ln -s /etc/shadow /sys/class/net/eth9/threaded",
     )
-    line = board.connect()
+    line = module_namespace.connect()
     path = "/sys/class/net/eth9/threaded"
     try:
         assert "leads to /etc/shadow" in line.read((path,))[path].error
@@ -469,7 +323,7 @@ def test_a_link_on_the_list_that_leads_off_it_is_neither_read_nor_written(board:
             line._ask("switch", writes=[{"path": path, "text": "1"}], server=None)
     finally:
         line.close()
-        board.run("umount", "/sys/class/net")
+        module_namespace.run("umount", "/sys/class/net")
 
 
 @pytest.mark.parametrize(
@@ -490,9 +344,9 @@ def test_a_link_on_the_list_that_leads_off_it_is_neither_read_nor_written(board:
     ],
 )
 def test_a_write_beyond_the_list_changes_nothing_else_either(
-    board: BoardNamespace, module_line: Any, path: str, text: str
+    module_namespace: BoardNamespace, module_line: Any, path: str, text: str
 ) -> None:
-    before = board.read(SOMAXCONN)
+    before = module_namespace.read(SOMAXCONN)
     module_line.begin(study="s", night=1, holder="h", lease_s=60)
     try:
         with pytest.raises(BoardUnfit):
@@ -504,8 +358,8 @@ def test_a_write_beyond_the_list_changes_nothing_else_either(
                 ],
                 server=None,
             )
-        assert "WILL" not in board.read("/run/autotune/journal")
-        assert board.read(SOMAXCONN) == before
+        assert "WILL" not in module_namespace.read("/run/autotune/journal")
+        assert module_namespace.read(SOMAXCONN) == before
     finally:
         module_line.end()
 
@@ -520,12 +374,12 @@ def test_a_file_to_be_served_stays_below_its_directory(module_line: Any, name: s
 
 
 def test_files_that_stand_in_each_others_way_end_the_beginning_and_nothing_is_left(
-    board: BoardNamespace, module_line: Any
+    module_namespace: BoardNamespace, module_line: Any
 ) -> None:
     files = [{"name": name, "content_base64": ""} for name in ("a", "a/b")]
     with pytest.raises(AutotuneError, match=r"File exists|Not a directory"):
         module_line._ask("begin", **{**NIGHT, "files": files})
-    assert not board.exists("/run/autotune/journal")
+    assert not module_namespace.exists("/run/autotune/journal")
     assert module_line.status().held_by == ""
 
 
@@ -548,19 +402,19 @@ def test_a_controller_of_another_protocol_is_told_so(module_line: Any) -> None:
 
 
 def test_a_users_configuration_with_a_file_of_somebody_elses_is_not_even_asked_about(
-    board: BoardNamespace,
+    module_namespace: BoardNamespace,
 ) -> None:
     """`nginx -T` loads what load_module names."""
-    board.run(
+    module_namespace.run(
         "sh", "-c",
         "mount -t tmpfs tmpfs /etc/nginx; echo 'include x/*.conf; events {}' > /etc/nginx/nginx.conf; mkdir /etc/nginx/x;"
         " echo 'load_module /run/x.so;' > /etc/nginx/x/a.conf; chown 65534 /etc/nginx/x/a.conf",
     )  # fmt: skip
-    line = board.connect()
+    line = module_namespace.connect()
     try:
         found = line.read_nginx("/etc/nginx/nginx.conf")
         assert found.problem.startswith("/etc/nginx/x/a.conf is not root's alone")
         assert dict(found.files) == {}
     finally:
         line.close()
-        board.run("umount", "/etc/nginx")
+        module_namespace.run("umount", "/etc/nginx")

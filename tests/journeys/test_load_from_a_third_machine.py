@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from lab import ADDRESS, BOARD_IP, LOAD_IP, Lab
+from small_study import small_study
 
 from autotune.errors import StorageError
 from autotune.experiment.events import Event, Gap, NightBegun, Sample
@@ -43,37 +44,7 @@ why = "a test"
 "nginx:tcp_nopush" = "on"
 "sysctl:net.ipv4.tcp_fin_timeout" = "15s"
 """
-STUDY = f"""
-name = "third"
-board = "{ADDRESS}"
-load = "ssh://plain@load"
-space = "space.toml"
-hand_tuned = "by-hand.toml"
-seed = 3
-accept_noise = true
-[server]
-port = 8088
-[[server.file]]
-path = "/a.html"
-size = "1k"
-[workload]
-name = "static"
-path = "/a.html"
-connections = 8
-threads = 1
-warmup = "100ms"
-duration = "1s"
-[latency]
-share = 0
-[fitness]
-foreign_load = 100
-[budget]
-calibration_pairs = 6
-candidates = 4
-finals_rounds = 12
-series_rounds = 1
-lease = "10s"
-"""
+STUDY = small_study("third", lease="10s", machines=f'board = "{ADDRESS}"\nload = "ssh://plain@load"')
 KEY = "/proc/sys/net/ipv4/tcp_fin_timeout"
 
 

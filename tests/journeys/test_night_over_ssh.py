@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from lab import ADDRESS, Lab
+from small_study import small_study
 
 from autotune.experiment.events import Gap, Sample
 from autotune.storage.store import Store
@@ -42,40 +43,7 @@ why = "a test"
 "nginx:sendfile" = "on"
 "nginx:tcp_nopush" = "on"
 """
-STUDY = f"""
-name = "far"
-board = "{ADDRESS}"
-space = "space.toml"
-hand_tuned = "by-hand.toml"
-seed = 3
-accept_noise = true
-[server]
-port = 8088
-[[server.file]]
-path = "/a.html"
-size = "1k"
-[workload]
-name = "static"
-path = "/a.html"
-connections = 8
-threads = 1
-warmup = "100ms"
-duration = "1s"
-[latency]
-share = 0
-[fitness]
-foreign_load = 100
-[budget]
-calibration_pairs = 6
-candidates = 4
-reference_every = 3
-finalists = 1
-finalist_pairs = 2
-distillation_pairs = 2
-finals_rounds = 12
-series_rounds = 1
-lease = "8s"
-"""
+STUDY = small_study("far", lease="8s", machines=f'board = "{ADDRESS}"')
 KEYS = ("net/ipv4/tcp_fin_timeout", "net/core/somaxconn", "net/ipv4/tcp_congestion_control")
 
 

@@ -47,6 +47,12 @@ def test_minutes_of_noise_are_not_told_as_an_hourly_drift() -> None:
     assert sum(one is not None and one.drift_per_hour != 0 for one in told) <= 6  # nominally 1 in 20
 
 
+def test_a_board_that_still_settles_in_the_first_minute_is_not_told_as_an_hourly_drift() -> None:
+    seen = calibration(_calibrated(sigma=0.001, pairs=12, drift_per_hour=-5.0, sample_s=2.0), 1)
+    assert seen is not None
+    assert seen.drift_per_hour == 0
+
+
 def test_a_loud_board_is_called_noisy() -> None:
     seen = calibration(_calibrated(sigma=0.08, pairs=12), 1)
     assert seen is not None

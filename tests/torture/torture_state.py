@@ -1,4 +1,4 @@
-"""A torture's findings, and the file from which an interrupted one goes on."""
+"""What tortures find, and the file from which an interrupted one goes on."""
 
 from __future__ import annotations
 
@@ -12,19 +12,31 @@ STATE: Final = "state.json"
 
 
 @dataclass
-class Findings:
-    """Everything that was wrong, in words; what was killed when. `restored_s`: from deaths to a board as it was."""
+class Wrongs:
+    """Everything that was wrong after so many deaths, in words."""
 
     differences: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    deaths: int = 0
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """How much of each, as it is printed."""
+        counted = ("differences", "lost", "doubled", "diverged")
+        return {"deaths": self.deaths, **{name: len(getattr(self, name)) for name in counted}}
+
+
+@dataclass
+class Findings(Wrongs):
+    """What was killed when, too. `restored_s`: from deaths to a board as it was."""
+
     strata: Counter[str] = field(default_factory=Counter)
     combinations: Counter[frozenset[str]] = field(default_factory=Counter)
     weather: Counter[str] = field(default_factory=Counter)
     restored_s: list[float] = field(default_factory=list)
-    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +64,33 @@ class State:
     finished: bool = False
 
     def write(self, folder: Path) -> None:
-        """In one step: whoever kills us leaves the file as it was, or as it is now."""
         found = {
             **vars(self.found),
             "combinations": [[sorted(victims), times] for victims, times in self.found.combinations.items()],
         }
-        body = {**vars(self), "plan": asdict(self.plan), "found": found}
-        fresh = folder / (STATE + ".new")
-        fresh.write_text(json.dumps(body, indent=1))
-        fresh.replace(folder / STATE)
+        keep(folder, {**vars(self), "plan": asdict(self.plan), "found": found})
+
+
+def keep(folder: Path, body: dict[str, Any]) -> None:
+    """In one step: whoever kills us leaves the file as it was, or as it is now."""
+    fresh = folder / (STATE + ".new")
+    fresh.write_text(json.dumps(body, indent=1), encoding="utf-8")
+    fresh.replace(folder / STATE)
+
+
+def kept(folder: Path) -> dict[str, Any]:
+    """What was kept last in `folder`; {} before."""
+    try:
+        body: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return body
 
 
 def read_state(folder: Path) -> State | None:
     """The state of a torture that was begun in `folder`; None where none was."""
-    try:
-        body: dict[str, Any] = json.loads((folder / STATE).read_text())
-    except FileNotFoundError:
+    body = kept(folder)
+    if not body:
         return None
     found = body.pop("found")
     pairs = found.pop("combinations")
