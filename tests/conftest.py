@@ -20,6 +20,7 @@ import pytest
 
 if TYPE_CHECKING:
     import lab as labs
+    from playwright.sync_api import Browser
 
     from autotune.board.connection import Connection
 
@@ -198,6 +199,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
         pytest.skip(why)
     with labs.a_lab(tmp_path_factory.mktemp("lab")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The distribution's Chromium, without a window, for all tests of a file; it can reach this machine's loopback and
+    nothing else. Skipped, with the reason, where there is none.
+    """
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (scripts/setup --dev)")
+    alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=_program("chromium"), args=[alone, *as_root])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
