@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from autotune.analysis.subsets import nominate
 from autotune.experiment.bench import (
@@ -191,32 +193,40 @@ def a_night(
     deadline: str | None = None,
     needed: Configuration = WINNER,
     meters: bool = False,
+    before: Sequence[Event] = (),
+    purpose: Literal["tune", "baseline"] = "tune",
+    came_to: Callable[[Measure, Sample | Failure], Sample | Failure] | None = None,
 ) -> list[Event]:
-    """The events of one night; `until` cuts it off after so many.
+    """The events of one night, after those of the nights `before` it; `until` cuts it off after so many of its own.
 
     `needed`: those of WINNER's changes that its gain comes from. `meters`: CPUs and power are told, too, and the finals
-    have their runs at a fixed rate.
+    have their runs at a fixed rate. `came_to`: what becomes of what would have been measured.
     """
-    now = BEGAN
+    night = 1 + sum(isinstance(event, NightBegun) for event in before)
+    now = BEGAN + timedelta(days=night - 1)
+    steps = _steps() if study.hand_tuned.steps else ()
     begun = NightBegun(
-        night=1,
+        night=night,
         at=_text(now),
+        purpose=purpose,
         deadline=deadline,
         stock=STOCK,
         facts={"board.cpus": 2, "workload.connections": 64},
         space_ids=study.space.ids,
         dropped=(Dropped(id="nginx:aio", reason="this nginx was built without threads"),),
-        steps=_steps(),
-        hand_tuned=HAND_TUNED,
+        steps=steps,
+        hand_tuned=HAND_TUNED if steps else Configuration(),
         hand_tuned_outside=(
             Dropped(id="nginx:output_buffers.number", reason="not a parameter of this space"),
-        ),
+        )
+        if steps
+        else (),
         board={"kernel": "6.1.0-test", "nginx": "1.22.1"},
         doubts=(Doubt(code="invented", text="these numbers were made by a test", next="measure something"),),
     )
-    log: list[Event] = [begun]
-    numbers = random.Random(study.seed)
-    while until is None or len(log) < until:
+    log: list[Event] = [*before, begun]
+    numbers = random.Random(study.seed + night - 1)
+    while until is None or len(log) < len(before) + until:
         now += timedelta(seconds=3)
         step = next_step(study, log)
         match step:
@@ -235,9 +245,11 @@ def a_night(
                 log.append(rank(study, log, step, _text(now)))
             case Measure():
                 seen = _seen(step, numbers, _text(now), winner=study.seed == 7, needed=needed)
-                log.append(_metered(seen, step) if meters and isinstance(seen, Sample) else seen)
+                if meters and isinstance(seen, Sample):
+                    seen = _metered(seen, step)
+                log.append(seen if came_to is None else came_to(step, seen))
             case Finished():
-                log.append(NightEnded(night=1, at=_text(now), outcome=step.outcome, reason=step.reason))
+                log.append(NightEnded(night=night, at=_text(now), outcome=step.outcome, reason=step.reason))
                 break
     return log
 

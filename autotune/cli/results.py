@@ -73,11 +73,8 @@ def compare(
 
     with open_study(storage, name) as store:
         study, log, record = store.study(name), store.log(name), store.aa_record()
-    if last_night(log, night) is None:
-        raise UsageError(
-            f"{name} has no night {night}" if night else f"no night of {name} has begun yet",
-            hint=f"Try: autotune resume {name}",
-        )
+    if night is not None and last_night(log, night) is None:
+        raise UsageError(f"{name} has no night {night}", hint=f"See which there are: autotune show {name}")
     found = weigh(study, log, night)
     if json:
         print_json(comparison_json(study, log, found, record), board=study.board)

@@ -149,6 +149,10 @@ def answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
             ),
         )
     first = comparison.pair("automatic", "stock")
+    if not comparison.night:
+        return (
+            f"No night of {study.name} has begun yet, so there is no answer yet. Begin one: autotune resume {study.name}",
+        )
     if first is None or not first.n:
         return (
             f"{study.name} has no finals yet, so there is no answer yet. Go on with: autotune resume {study.name}",
