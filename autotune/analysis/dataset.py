@@ -46,7 +46,7 @@ class Dataset:
 
 def dataset_of(study: Study, book: Logbook) -> Dataset:
     """Every trial of the study, of whichever night, that has a score."""
-    in_force = _in_force(book)
+    in_force = values_in_force(book)
     scored = [one for one in scores_of(book).values() if math.isfinite(one.score) and not one.failed]
     values, scores, errors = [], [], []
     for one in scored:
@@ -69,7 +69,7 @@ def dataset_of(study: Study, book: Logbook) -> Dataset:
     )
 
 
-def _in_force(book: Logbook) -> dict[int, dict[str, Value]]:
+def values_in_force(book: Logbook) -> dict[int, dict[str, Value]]:
     """By trial, what its last sample had in force: a board may round what it was asked for."""
     found: dict[int, dict[str, Value]] = {}
     for place, slot in book.slots.items():

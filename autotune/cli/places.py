@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from autotune.cli.output import say
-from autotune.errors import AutotuneError, StorageError, StorageOlder, UsageError
+from autotune.errors import AutotuneError, StorageError, UsageError
 from autotune.storage.places import spool_path, state_dir
 
 if TYPE_CHECKING:
@@ -38,14 +38,9 @@ def storage_url(storage: str) -> str:
 
 def open_store(storage: str, *, read_only: bool = True) -> Store:
     """The database, which must be there already. `read_only`: nothing is written, unless it is an older program's."""
-    from autotune.storage.store import Store
+    from autotune.storage.existing import open_existing
 
-    url = storage_url(storage)
-    try:
-        return Store.open(url, create=False, read_only=read_only)
-    except StorageOlder:
-        Store.open(url, create=False).close()
-        return Store.open(url, create=False, read_only=read_only)
+    return open_existing(storage_url(storage), read_only=read_only)
 
 
 def open_study(storage: str, name: str) -> Store:
