@@ -43,6 +43,16 @@ class Dataset:
     def configurations(self) -> int:
         return len(set(self.groups.tolist()))
 
+    def part(self, rows: NDArray[np.int64]) -> Dataset:
+        """These trials alone."""
+        _, groups = np.unique(self.groups[rows], return_inverse=True)
+        return Dataset(
+            values=tuple(self.values[row] for row in rows),
+            scores=self.scores[rows],
+            weights=self.weights[rows],
+            groups=groups,
+        )
+
 
 def dataset_of(study: Study, book: Logbook) -> Dataset:
     """Every trial of the study, of whichever night, that has a score."""

@@ -168,6 +168,15 @@ class Night:
                 return self.log
         raise AssertionError(f"the night did not end in {_MOST_STEPS} steps")
 
+    def search(self) -> list[Event]:
+        """The log up to the question who the finalists are."""
+        for _ in range(_MOST_STEPS):
+            step = next_step(self.study, self.log)
+            if isinstance(step, (AskRanking, Finished)):
+                return self.log
+            self.log.append(self._answer(step))
+        raise AssertionError(f"the search did not end in {_MOST_STEPS} steps")
+
     def _answer(self, step: NextStep) -> Event:
         at = self._clock.at
         match step:

@@ -1,0 +1,226 @@
+"""Which settings mattered: for a model of all trials, and beside it for the expert's sequence.
+
+A search looks where it expects most, so its trials tell of few values of what it found early. Importance is therefore not
+read off the trials: the model is asked about values drawn evenly over the whole space (see reference). A parameter's share
+is what of the variance of the model's answers goes with it, alone or in company: its total Sobol index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from autotune.analysis.dataset import Dataset, dataset_of
+from autotune.analysis.ensemble import best_ensemble
+from autotune.analysis.reference import families, reference_of
+from autotune.analysis.shares import Shares
+from autotune.experiment.events import AppliedStep, Doubt, Event, NightBegun
+from autotune.experiment.study import Study
+from autotune.measurement.comparison import compare
+from autotune.measurement.logbook import Logbook, read_log
+from autotune.space.value import Value
+
+FEWEST_CONFIGURATIONS = 30
+"""With fewer, five folds of them say nothing of a model."""
+USEFUL_R2 = 0.3
+"""Held-out fit below which no ranking is shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterImportance:
+    """One parameter, or a group: a parent with the children that count only beside it, or parameters that always moved together.
+
+    `id` of a group is its parent's. `share` of the variance that the model explains, 0 to 1, with the limits that it lies
+    between in nine cases of ten. `step`: the hand-tuned step that sets it. `parts`: of a group, each member by itself.
+    """
+
+    id: str
+    members: tuple[str, ...]
+    share: float
+    low: float
+    high: float
+    step: int | None = None
+    parts: tuple[ParameterImportance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependence:
+    """What a parameter's values are worth, all others evenly over the space: ratios to its stock value, and their limits.
+
+    `trials`: how many of the study's trials had about this value.
+    """
+
+    id: str
+    values: tuple[Value, ...]
+    ratios: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+    trials: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interaction:
+    """Two parameters whose effects depend on each other. `strength`: share of the variance that only both together explain."""
+
+    a: str
+    b: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepValue:
+    """What a hand-tuned step sets, and what automatic has there. None: it doesn't have this setting, or there is no automatic."""
+
+    id: str
+    hand_tuned: Value
+    automatic: Value | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepImportance:
+    """A hand-tuned step: what was published, what was measured here (see StepGain), and what the model says of its parameters.
+
+    `share` None: there is no model, or the step sets nothing that the search varied.
+    """
+
+    number: int
+    name: str
+    state: str
+    published: float | None
+    ratio: float | None
+    low: float | None
+    high: float | None
+    n: int
+    share: float | None
+    values: tuple[StepValue, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Importance:
+    """`parameters` by share, largest first; empty with the `reason`. `model`, `r2`: of what it hadn't seen; None: no model."""
+
+    parameters: tuple[ParameterImportance, ...]
+    reason: str
+    model: str
+    r2: float | None
+    configurations: int
+    steps: tuple[StepImportance, ...]
+    dependences: tuple[Dependence, ...] = ()
+    interactions: tuple[Interaction, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+
+def importance_of(study: Study, log: Sequence[Event], night: int | None = None) -> Importance:
+    """What the trials of the whole study and the steps of a night (None: the last one) say. The same for the same log."""
+    book = read_log(log)
+    begun = book.begun.get(book.night if night is None else night)
+    data = dataset_of(study, book)
+    if begun is None:
+        return Importance(
+            parameters=(),
+            reason="no night of this study has begun yet",
+            model="",
+            r2=None,
+            configurations=data.configurations,
+            steps=(),
+        )
+    said = _said(study, data, begun)
+    return Importance(
+        parameters=said.parameters,
+        reason=said.reason,
+        model=said.model,
+        r2=said.r2,
+        configurations=data.configurations,
+        steps=_steps(study, log, book, begun, said),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What a model says. `shares`: of every parameter by itself."""
+
+    parameters: tuple[ParameterImportance, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+    model: str = ""
+    r2: float | None = None
+
+
+def _said(study: Study, data: Dataset, begun: NightBegun) -> _Said:
+    if data.configurations < FEWEST_CONFIGURATIONS:
+        few = f"{data.configurations} different configurations have a score"
+        return _Said(reason=f"{few}, and a model of them needs {FEWEST_CONFIGURATIONS}")
+    reference = reference_of(study, begun, study.seed)
+    model = best_ensemble(data, reference, study.seed)
+    if model.r2 < USEFUL_R2:
+        return _Said(
+            reason=f"the best model, a {model.name}, foretells {max(model.r2, 0):.0%} of what it hasn't seen: too little",
+            model=model.name,
+            r2=model.r2,
+        )
+    shares = Shares(reference, model)
+    parameters = [_group(shares, members, begun.steps) for members in families(reference.space)]
+    return _Said(
+        parameters=tuple(sorted(parameters, key=lambda one: -one.share)),
+        shares={part.id: part.share for one in parameters for part in one.parts or (one,)},
+        model=model.name,
+        r2=model.r2,
+    )
+
+
+def _group(shares: Shares, members: tuple[str, ...], steps: Sequence[AppliedStep]) -> ParameterImportance:
+    parts = tuple(_parameter(shares, (id_,), steps) for id_ in members)
+    return parts[0] if len(parts) == 1 else replace(_parameter(shares, members, steps), parts=parts)
+
+
+def _parameter(shares: Shares, members: tuple[str, ...], steps: Sequence[AppliedStep]) -> ParameterImportance:
+    share = shares.of(members)
+    sets = (step.number for step in steps for id_ in members if id_ in step.configuration.mapping)
+    return ParameterImportance(
+        id=members[0],
+        members=members,
+        share=share.middle,
+        low=share.low,
+        high=share.high,
+        step=next(sets, None),
+    )
+
+
+def _steps(
+    study: Study, log: Sequence[Event], book: Logbook, begun: NightBegun, said: _Said
+) -> tuple[StepImportance, ...]:
+    gains = {one.number: one for one in compare(study, log, begun.night).steps}
+    automatic = _automatic(book, begun)
+    steps = []
+    before: Mapping[str, Value] = {}
+    for step in begun.steps:
+        own = {id_: value for id_, value in step.configuration.values if before.get(id_) != value}
+        before = step.configuration.mapping
+        gain = gains[step.number]
+        known = [said.shares[id_] for id_ in own if id_ in said.shares]
+        steps.append(
+            StepImportance(
+                number=step.number,
+                name=step.name,
+                state=step.state,
+                published=step.published,
+                ratio=gain.ratio,
+                low=gain.low,
+                high=gain.high,
+                n=gain.n,
+                share=math.fsum(known) if known else None,
+                values=tuple(
+                    StepValue(id=id_, hand_tuned=value, automatic=automatic.get(id_))
+                    for id_, value in own.items()
+                ),
+            )
+        )
+    return tuple(steps)
+
+
+def _automatic(book: Logbook, begun: NightBegun) -> Mapping[str, Value]:
+    """Every value in force under automatic; {}: this night has none yet, or only measured the steps."""
+    if (begun.night, "winner") not in book.rankings:
+        return {}
+    return book.automatic(begun.night).over(begun.stock)
