@@ -1,0 +1,94 @@
+"""All that a night's report tells, gathered once: its forms (HTML, Markdown, CSV, JSON) only say it differently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autotune.experiment.events import Event, Failure, Gap, NightBegun, NightEnded, Sample, Void
+from autotune.experiment.study import Study
+from autotune.measurement.calibration import AARecord
+from autotune.measurement.comparison import Comparison, compare
+from autotune.measurement.finals import FinalRounds, final_rounds
+from autotune.measurement.history import SearchPoint, StepLevel, search_points, step_levels
+from autotune.measurement.logbook import Logbook, read_log, seconds_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightReport:
+    """One night of a study. `log`: the whole study's. `attempts`: every sample and failure of the night with its time in
+    seconds, void ones too; `voids`: why some don't count, by their place; `raw`: the load generator's own words by place.
+    """
+
+    study: Study
+    log: Sequence[Event]
+    night: int
+    nights: int
+    begun: NightBegun
+    ended: NightEnded | None
+    comparison: Comparison
+    record: AARecord | None
+    rounds: FinalRounds
+    points: tuple[SearchPoint, ...]
+    levels: tuple[StepLevel, ...]
+    attempts: tuple[tuple[Sample | Failure, float], ...]
+    gaps: tuple[tuple[Gap, float], ...]
+    voids: Mapping[str, str]
+    raw: Mapping[str, str]
+
+    @property
+    def begun_s(self) -> float:
+        """When the night began, in seconds."""
+        return seconds_of(self.begun.at)
+
+    @property
+    def ended_s(self) -> float:
+        """When its last event was stored."""
+        last = max((at_s for _, at_s in self.attempts), default=self.begun_s)
+        return max(last, seconds_of(self.ended.at)) if self.ended else last
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples that count."""
+        return [one for one, _ in self.attempts if isinstance(one, Sample) and one.key.text not in self.voids]
+
+
+def night_report(
+    study: Study,
+    log: Sequence[Event],
+    night: int | None = None,
+    *,
+    raw: Mapping[str, str] | None = None,
+    record: AARecord | None = None,
+) -> NightReport | None:
+    """The report of one night: the one asked for, else the one that `compare` speaks of. None: no such night has begun."""
+    comparison = compare(study, log, night)
+    book = read_log(log)
+    number = comparison.night
+    if number not in book.begun:
+        return None
+    return NightReport(
+        study=study,
+        log=log,
+        night=number,
+        nights=len(book.begun),
+        begun=book.begun[number],
+        ended=book.ended.get(number),
+        comparison=comparison,
+        record=None if study.is_synthetic else record,
+        rounds=final_rounds(book, number),
+        points=search_points(book, number),
+        levels=step_levels(book, number),
+        attempts=_attempts(log, number),
+        gaps=tuple((gap, seconds_of(gap.at)) for _, gap in book.gaps if gap.night == number),
+        voids={one.key.text: one.reason for one in book.voids if one.key.night == number},
+        raw=raw or {},
+    )
+
+
+def _attempts(log: Sequence[Event], night: int) -> tuple[tuple[Sample | Failure, float], ...]:
+    mine = (one for one in log if isinstance(one, (Sample, Failure)) and one.key.night == night)
+    return tuple((one, seconds_of(one.at)) for one in mine)
+
+
+__all__ = ["Logbook", "NightReport", "Void", "night_report"]
