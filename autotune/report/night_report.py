@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.experiment.events import Event, Failure, Gap, NightBegun, NightEnded, Sample, Void
+from autotune.experiment.events import Event, Failure, Gap, NightBegun, NightEnded, Sample
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import AARecord
 from autotune.measurement.comparison import Comparison, compare
 from autotune.measurement.finals import FinalRounds, final_rounds
 from autotune.measurement.history import SearchPoint, StepLevel, search_points, step_levels
-from autotune.measurement.logbook import Logbook, read_log, seconds_of
+from autotune.measurement.logbook import read_log, seconds_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,5 +90,3 @@ def _attempts(log: Sequence[Event], night: int) -> tuple[tuple[Sample | Failure,
     mine = (one for one in log if isinstance(one, (Sample, Failure)) and one.key.night == night)
     return tuple((one, seconds_of(one.at)) for one in mine)
 
-
-__all__ = ["Logbook", "NightReport", "Void", "night_report"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autotune.experiment.events import Failure, Stage
@@ -302,6 +301,3 @@ def thousands(axes: Axes) -> None:
     """12,000 along y."""
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
-
-def spread(values: Sequence[float]) -> float:
-    return max(values) - min(values)

@@ -1,0 +1,247 @@
+"""The report as one HTML file: it opens without a network, on a phone and on paper, light and dark, and reads without a script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from autotune import __version__
+from autotune.experiment.events import Doubt
+from autotune.experiment.synthetic_boards import LABEL
+from autotune.measurement.comparison import PairVerdict
+from autotune.measurement.verdicts import Verdict
+from autotune.report.comparison_page import answer, comparison_page, stamps
+from autotune.report.distillation_parts import pare_down, pare_down_lines
+from autotune.report.drawing import Picture
+from autotune.report.gate_parts import gates_table, steps_table
+from autotune.report.heat_picture import heat_picture
+from autotune.report.night_report import NightReport
+from autotune.report.page import Paragraph, Part, Table, printable
+from autotune.report.pictures import finals_picture, history_picture, hours_picture, steps_picture
+from autotune.report.sample_rows import PACKED, SampleRow, packets, sample_columns, sample_rows
+from autotune.report.words import (
+    count_text,
+    duration_text,
+    load_text,
+    local_time_text,
+    percent_text,
+    verdict_text,
+)
+
+_TEXTS = frozenset({"time", "stage", "arm", "gates", "counts"})
+_ANSWER_TABLES = ("Finals: fresh, interleaved samples (medians)", "Ratios of ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One pair of arms, as large as it deserves."""
+
+    arm: str
+    title: str
+    figure: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the page under its own heading: `parts` before its pictures, `after` behind them, `folded` to be opened."""
+
+    key: str
+    title: str
+    answer: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    parts: tuple[Part, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    after: tuple[Part, ...] = ()
+    folded: tuple[Part, ...] = ()
+    folded_title: str = ""
+
+    @property
+    def says_something(self) -> bool:
+        told = (*self.parts, *self.after, *self.folded)
+        return bool(self.answer or self.doubts or self.pictures) or any(_has_words(part) for part in told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """What the template fills in."""
+
+    title: str
+    under_title: tuple[str, ...]
+    stamps: tuple[str, ...]
+    sections: tuple[Section, ...]
+    columns: tuple[str, ...]
+    texts: frozenset[str]
+    rows: tuple[SampleRow, ...]
+    packed: int
+    packets: Iterable[str]
+    samples_words: str
+    footer: tuple[str, ...]
+
+
+def report_html(told: NightReport) -> str:
+    """The whole file."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("autotune.report"),
+        autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _file("report.js")
+    return environment.get_template("report.html.jinja").render(
+        page=_page(told),
+        policy=_policy(script),
+        script=script,
+        style=_file("report.css"),
+        version=__version__,
+    ).lstrip()
+
+
+def _policy(script: str) -> str:
+    """Nothing may be loaded, sent or run but the page's own script, word for word."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _file(name: str) -> str:
+    return (importlib.resources.files("autotune.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _page(told: NightReport) -> _Page:
+    rows = tuple(sample_rows(told))
+    return _Page(
+        title=f"{told.study.name}, night {told.night}",
+        under_title=_under_title(told),
+        stamps=((LABEL,) if told.study.is_synthetic else ()) + stamps(told.study, told.comparison),
+        sections=tuple(one for one in _sections(told) if one.says_something),
+        columns=sample_columns(told),
+        texts=_TEXTS,
+        rows=rows,
+        packed=PACKED,
+        packets=packets(told),
+        samples_words=_samples_words(told, rows),
+        footer=_footer(told),
+    )
+
+
+def _under_title(told: NightReport) -> tuple[str, ...]:
+    night = f"{local_time_text(told.begun.at)}, {duration_text(told.ended_s - told.begun_s)}"
+    board = ", ".join(value for value in told.begun.board.values() if value)
+    return tuple(
+        line
+        for line in (
+            told.study.title,
+            f"{night}; {_outcome(told)}",
+            f"Board {told.study.board}" + (f": {board}" if board else ""),
+            *(load_text(one) for one in told.study.workloads),
+        )
+        if line
+    )
+
+
+def _outcome(told: NightReport) -> str:
+    if told.ended is None:
+        return "the night has not ended"
+    return f"it ended: {told.ended.outcome}" + (f" ({told.ended.reason})" if told.ended.reason else "")
+
+
+def _sections(told: NightReport) -> tuple[Section, ...]:
+    study, comparison = told.study, told.comparison
+    tables = [part for part in comparison_page(study, told.log, comparison, told.record).parts if isinstance(part, Table)]
+    headline = [one for one in tables if one.title.startswith(_ANSWER_TABLES)]
+    rest = [one for one in tables if one not in headline and one.title != "Reasons for doubt"]
+    steps = [one for one in rest if "hand-tuned sequence" in one.title or "could not be had" in one.title]
+    made = [one for one in rest if " changes" in one.title or "left out" in one.title]
+    others = tuple(one for one in rest if one not in steps and one not in made)
+    pared = pare_down(study, told.log, told.night, told.begun.stock)
+    return (
+        Section(
+            key="answer",
+            title="The answer",
+            answer=answer(study, comparison),
+            cards=tuple(_card(told, pair) for pair in comparison.pairs if pair.n),
+            parts=(Paragraph(lines=pare_down_lines(pared)),),
+        ),
+        Section(key="doubts", title="Reasons for doubt", doubts=comparison.doubts),
+        Section(
+            key="the-finals",
+            title="The finals",
+            pictures=_drawn(finals_picture(told)),
+            after=(*headline, *others),
+        ),
+        Section(
+            key="the-steps",
+            title="The hand-tuned sequence",
+            pictures=_drawn(steps_picture(told)),
+            after=tuple(steps),
+        ),
+        Section(key="the-changes", title="What is changed", parts=tuple(made)),
+        Section(
+            key="the-night",
+            title="The night",
+            pictures=_drawn(history_picture(told), hours_picture(told), heat_picture(told)),
+            after=(gates_table(told.log, told.night), steps_table(told.log, told.night)),
+            folded=_board_parts(told),
+            folded_title="The board, and what it could not do",
+        ),
+    )
+
+
+def _drawn(*several: Picture | None) -> tuple[Picture, ...]:
+    return tuple(one for one in several if one is not None)
+
+
+def _card(told: NightReport, pair: PairVerdict) -> Card:
+    seen = pair.verdict in (Verdict.FASTER, Verdict.SLOWER)
+    interval = f"95 % interval {percent_text(pair.low)} to {percent_text(pair.high)}, n = {pair.n}"
+    verdict = verdict_text(told.study, pair.verdict)
+    return Card(
+        arm=pair.a,
+        title=f"{pair.a} over {pair.b}",
+        figure=percent_text(pair.ratio) if seen else verdict,
+        words=f"{verdict}; {interval}" if seen else interval,
+    )
+
+
+def _board_parts(told: NightReport) -> tuple[Part, ...]:
+    return (
+        Table(title="The board", columns=("", "is"), rows=tuple(told.begun.board.items())),
+        Table(
+            title=f"Left out on this board: {count_text(len(told.begun.dropped), 'parameter')}",
+            columns=("parameter", "why"),
+            rows=tuple((one.id, one.reason) for one in told.begun.dropped),
+        ),
+    )
+
+
+def _samples_words(told: NightReport, rows: tuple[SampleRow, ...]) -> str:
+    states = [row.state for row in rows]
+    return (
+        f"{count_text(len(rows), 'attempt')}: {states.count('counted'):,} counted, {states.count('void'):,} void,"
+        f" {states.count('failed'):,} failed. A row's number opens its gates, its doubts and the load generator's own output"
+        f" (this needs the browser's scripts). For a spreadsheet: autotune report {told.study.name} --format csv"
+    )
+
+
+def _footer(told: NightReport) -> tuple[str, ...]:
+    more = f" Night {told.night} of {told.nights}; another one: autotune report {told.study.name} --night N." if told.nights > 1 else ""
+    return (
+        f"autotune {__version__}, study {told.study.name}, fingerprint {told.study.fingerprint}.{more}",
+        "The answer comes from the finals alone: stock, hand-tuned and automatic in turns, after the search, each sample a full"
+        " restart; 20 % trimmed means of log ratios with Yuen's interval, checked by the sign test, corrected by Holm for the"
+        " number of pairs. Published figures are their authors', measured on another board.",
+    )
+
+
+def _has_words(part: Part) -> bool:
+    return bool(part.rows or part.note) if isinstance(part, Table) else bool(part.lines)
