@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autotune import __version__
-from autotune.cli import applying, board, boards, builds, files, night, results, service, studies
+from autotune.cli import applying, board, boards, builds, files, night, report, results, service, studies
 from autotune.cli.edge import Door, output_lost, show_error
 from autotune.cli.output import colours, examples, print_lines
 from autotune.cli.streams import let_go, open_missing
@@ -26,6 +26,7 @@ app = typer.Typer(
         "autotune run quickstart              about ten minutes, then the comparison",
         "autotune run localhost --until 07:00",
         "autotune compare localhost           the answer, in the morning",
+        "autotune report localhost            all of it as one HTML file",
         "autotune export localhost --to out/  the files to install",
     ),
 )
@@ -54,6 +55,7 @@ night.add_commands(app)
 studies.add_commands(app)
 service.add_commands(app)
 results.add_commands(app)
+report.add_commands(app)
 board.add_commands(app)
 applying.add_commands(app)
 boards.add_commands(app)

@@ -75,14 +75,18 @@ def console() -> Console:
 
 
 def print_json(document: Mapping[str, Json], *, board: str = "") -> None:
-    """One JSON document on stdout: one line for programs, indented for a person at a terminal.
+    """One JSON document on stdout: one line for programs, indented for a person at a terminal. `board` as in `json_text`."""
+    print(json_text(document, board=board, indent=2 if sys.stdout.isatty() else None))
+
+
+def json_text(document: Mapping[str, Json], *, board: str = "", indent: int | None = None) -> str:
+    """The document as text that steers no terminal.
 
     `board`: whose figures these are; the document then says whether they are synthetic.
     """
     if board:
         document = {"synthetic": is_synthetic(board), **document}
-    indent = 2 if sys.stdout.isatty() else None
-    print(_escaped(json.dumps(_finite(document), indent=indent, ensure_ascii=False, allow_nan=False)))
+    return _escaped(json.dumps(_finite(document), indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def _escaped(text: str) -> str:

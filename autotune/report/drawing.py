@@ -105,10 +105,10 @@ _NO_METADATA: Final = {"Date": None, "Creator": None, "Format": None, "Type": No
 
 @cache
 def _library():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the module itself
-    import matplotlib as library
+    import matplotlib as mpl
 
-    library.use("svg")
-    return library
+    mpl.use("svg")
+    return mpl
 
 
 def _style(width: Width) -> dict[str, object]:
@@ -186,7 +186,9 @@ def _font(found: re.Match[str]) -> str:
 # -- what several pictures draw alike -----------------------------------------------------------------------------------------
 
 
-def dots(axes: Axes, places: Sequence[tuple[float, float]], ink: Ink, *, size: float, label: str = "") -> None:
+def dots(
+    axes: Axes, places: Sequence[tuple[float, float]], ink: Ink, *, size: float, label: str = ""
+) -> None:
     """So many dots that each must cost few bytes: one path of lines without length, with round ends."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
@@ -205,14 +207,15 @@ def dots(axes: Axes, places: Sequence[tuple[float, float]], ink: Ink, *, size: f
     axes.autoscale_view()
 
 
-def whisker(
-    axes: Axes, at: tuple[float, float], low: float | None, high: float | None, ink: Ink, **how: object
-) -> None:
-    """A point with its interval along y; without one where there is none."""
-    x, y = at
-    if low is not None and high is not None:
-        axes.plot([x, x], [low, high], color=ink, linewidth=2.2, solid_capstyle="butt")
-    axes.plot([x], [y], **{"marker": "o", "color": ink, "linestyle": "none", **how})  # type: ignore[arg-type]
+def ticks(axes: Axes, places: Sequence[float], y: float, ink: Ink) -> None:
+    """Short upright lines at these places along x, as one path."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    if places:
+        ends = [(x, y + half) for x in places for half in (-0.22, 0.22)]
+        codes = [Path.MOVETO, Path.LINETO] * len(places)
+        axes.add_patch(PathPatch(Path(ends, codes), facecolor="none", edgecolor=ink, linewidth=0.5))
 
 
 def reach(
@@ -229,4 +232,6 @@ def legend_below(figure: Figure, axes: Axes, *, columns: int) -> None:
     """The legend under the drawing, where it covers nothing."""
     marks, names = axes.get_legend_handles_labels()
     if marks:
-        figure.legend(marks, names, loc="outside lower left", ncols=columns, handlelength=1.4, columnspacing=1.4)
+        figure.legend(
+            marks, names, loc="outside lower left", ncols=columns, handlelength=1.4, columnspacing=1.4
+        )

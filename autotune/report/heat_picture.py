@@ -21,7 +21,7 @@ _INKS = (Ink.AUTOMATIC, Ink.HAND_TUNED, Ink.STOCK)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """One figure over the night, with places of (hour, value)."""
+    """One figure over the night, with places of (time, value)."""
 
     name: str
     places: tuple[tuple[float, float], ...]
@@ -60,13 +60,17 @@ def heat_picture(told: NightReport) -> Picture | None:
             axes.set_ylabel(panel.unit)
             if len(panel.lines) > 1:
                 axes.legend(loc="best", handlelength=1, ncols=len(panel.lines) if width == "wide" else 1)
-        several[-1].set_xlabel("hours into the night")
+        several[-1].set_xlabel(told.clock.words)
+        several[-1].set_xlim(*told.clock.whole)
 
     rows = tuple(
         (
             panel.title,
             line.name,
-            *(f"{value:.4g} {panel.unit}" for value in (min(line.values), _median(line.values), max(line.values))),
+            *(
+                f"{value:.4g} {panel.unit}"
+                for value in (min(line.values), _median(line.values), max(line.values))
+            ),
             f"{len(line.values):,}",
         )
         for panel in panels
@@ -93,32 +97,41 @@ def _temperatures(told: NightReport) -> _Panel:
         unit="°C",
         lines=_lines(
             told,
-            {"before a run": lambda one: _hottest(one, "before."), "after it": lambda one: _hottest(one, "after.")},
+            {
+                "before a run": lambda one: _hottest(one, "before."),
+                "after it": lambda one: _hottest(one, "after."),
+            },
         ),
     )
 
 
 def _clocks(told: NightReport) -> _Panel:
     """Work per second of one CPU of each kind, to the night's first samples: what its clock really was."""
-    names = sorted({name for one in told.samples for name in one.main.counters if name.startswith("after.spin_")})
+    names = sorted(
+        {name for one in told.samples for name in one.main.counters if name.startswith("after.spin_")}
+    )
     lines = []
     for line in _lines(told, {name: _counter(name) for name in names}):
         first = _median(line.values[:4])
         if first > 0:
-            places = tuple((hour, 100 * value / first) for hour, value in line.places)
+            places = tuple((time, 100 * value / first) for time, value in line.places)
             lines.append(_Line(name=line.name.removeprefix("after.spin_"), places=places))
-    return _Panel(title="Clock that a CPU really ran at, to the night's first samples", unit="%", lines=tuple(lines))
+    return _Panel(
+        title="Clock that a CPU really ran at, to the night's first samples", unit="%", lines=tuple(lines)
+    )
 
 
 def _power(told: NightReport) -> _Panel:
-    return _Panel(title="Power", unit="W", lines=_lines(told, {"mean of a run": lambda one: one.main.power_w}))
+    return _Panel(
+        title="Power", unit="W", lines=_lines(told, {"mean of a run": lambda one: one.main.power_w})
+    )
 
 
 def _lines(told: NightReport, figures: dict[str, Callable[[Sample], float | None]]) -> tuple[_Line, ...]:
-    hours = {event.key: (at_s - told.begun_s) / 3600 for event, at_s in told.attempts}
+    times = {event.key: told.clock.place(at_s) for event, at_s in told.attempts}
     found = []
     for name, figure in figures.items():
-        places = [(hours[one.key], value) for one in told.samples if (value := figure(one)) is not None]
+        places = [(times[one.key], value) for one in told.samples if (value := figure(one)) is not None]
         if places:
             found.append(_Line(name=name, places=tuple(places)))
     return tuple(found)
@@ -130,7 +143,11 @@ def _counter(name: str) -> Callable[[Sample], float | None]:
 
 def _hottest(sample: Sample, when: str) -> float | None:
     return hottest(
-        {name.removeprefix(when): value for name, value in sample.main.counters.items() if name.startswith(when)}
+        {
+            name.removeprefix(when): value
+            for name, value in sample.main.counters.items()
+            if name.startswith(when)
+        }
     )
 
 

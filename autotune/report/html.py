@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,12 +14,13 @@ from autotune.experiment.events import Doubt
 from autotune.experiment.synthetic_boards import LABEL
 from autotune.measurement.comparison import PairVerdict
 from autotune.measurement.verdicts import Verdict
+from autotune.report.change_table import changes_side_by_side
 from autotune.report.comparison_page import answer, comparison_page, stamps
 from autotune.report.distillation_parts import pare_down, pare_down_lines
 from autotune.report.drawing import Picture
 from autotune.report.gate_parts import gates_table, steps_table
 from autotune.report.heat_picture import heat_picture
-from autotune.report.night_report import NightReport
+from autotune.report.night_report import NightReport, board_text
 from autotune.report.page import Paragraph, Part, Table, printable
 from autotune.report.pictures import finals_picture, history_picture, hours_picture, steps_picture
 from autotune.report.sample_rows import PACKED, SampleRow, packets, sample_columns, sample_rows
@@ -31,6 +33,8 @@ from autotune.report.words import (
     verdict_text,
 )
 
+_UNIT = re.compile(r"(?<=\d) (?=%|ms\b|s\b)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)")
+_TOGETHER = "\N{NO-BREAK SPACE}"
 _TEXTS = frozenset({"time", "stage", "arm", "gates", "counts"})
 _ANSWER_TABLES = ("Finals: fresh, interleaved samples (medians)", "Ratios of ")
 
@@ -90,27 +94,26 @@ def report_html(told: NightReport) -> str:
     environment = Environment(
         loader=PackageLoader("autotune.report"),
         autoescape=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
+        finalize=lambda value: _UNIT.sub(_TOGETHER, printable(value)) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     script = _file("report.js")
-    return environment.get_template("report.html.jinja").render(
+    written = environment.get_template("report.html.jinja").render(
         page=_page(told),
         policy=_policy(script),
         script=script,
         style=_file("report.css"),
         version=__version__,
-    ).lstrip()
+    )
+    return written.lstrip().replace(_TOGETHER, "&nbsp;")
 
 
 def _policy(script: str) -> str:
     """Nothing may be loaded, sent or run but the page's own script, word for word."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def _file(name: str) -> str:
@@ -136,7 +139,7 @@ def _page(told: NightReport) -> _Page:
 
 def _under_title(told: NightReport) -> tuple[str, ...]:
     night = f"{local_time_text(told.begun.at)}, {duration_text(told.ended_s - told.begun_s)}"
-    board = ", ".join(value for value in told.begun.board.values() if value)
+    board = board_text(told)
     return tuple(
         line
         for line in (
@@ -157,11 +160,19 @@ def _outcome(told: NightReport) -> str:
 
 def _sections(told: NightReport) -> tuple[Section, ...]:
     study, comparison = told.study, told.comparison
-    tables = [part for part in comparison_page(study, told.log, comparison, told.record).parts if isinstance(part, Table)]
+    tables = [
+        part
+        for part in comparison_page(study, told.log, comparison, told.record).parts
+        if isinstance(part, Table)
+    ]
     headline = [one for one in tables if one.title.startswith(_ANSWER_TABLES)]
     rest = [one for one in tables if one not in headline and one.title != "Reasons for doubt"]
     steps = [one for one in rest if "hand-tuned sequence" in one.title or "could not be had" in one.title]
-    made = [one for one in rest if " changes" in one.title or "left out" in one.title]
+    made = [
+        one
+        for one in rest
+        if " changes" in one.title or "changes WHAT" in one.title or "left out" in one.title
+    ]
     others = tuple(one for one in rest if one not in steps and one not in made)
     pared = pare_down(study, told.log, told.night, told.begun.stock)
     return (
@@ -185,7 +196,12 @@ def _sections(told: NightReport) -> tuple[Section, ...]:
             pictures=_drawn(steps_picture(told)),
             after=tuple(steps),
         ),
-        Section(key="the-changes", title="What is changed", parts=tuple(made)),
+        Section(
+            key="the-changes",
+            title="What is changed",
+            parts=changes_side_by_side(told),
+            after=tuple(one for one in made if "left out" in one.title),
+        ),
         Section(
             key="the-night",
             title="The night",
@@ -234,12 +250,18 @@ def _samples_words(told: NightReport, rows: tuple[SampleRow, ...]) -> str:
 
 
 def _footer(told: NightReport) -> tuple[str, ...]:
-    more = f" Night {told.night} of {told.nights}; another one: autotune report {told.study.name} --night N." if told.nights > 1 else ""
+    more = (
+        f" Night {told.night} of {told.nights}; another one: autotune report {told.study.name} --night N."
+        if told.nights > 1
+        else ""
+    )
     return (
         f"autotune {__version__}, study {told.study.name}, fingerprint {told.study.fingerprint}.{more}",
-        "The answer comes from the finals alone: stock, hand-tuned and automatic in turns, after the search, each sample a full"
-        " restart; 20 % trimmed means of log ratios with Yuen's interval, checked by the sign test, corrected by Holm for the"
-        " number of pairs. Published figures are their authors', measured on another board.",
+        (
+            "The answer comes from the finals alone: stock, hand-tuned and automatic in turns, after the search, each sample a full"
+            " restart; 20 % trimmed means of log ratios with Yuen's interval, checked by the sign test, corrected by Holm for the"
+            " number of pairs. Published figures are their authors', measured on another board."
+        ),
     )
 
 

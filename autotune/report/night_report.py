@@ -13,6 +13,33 @@ from autotune.measurement.finals import FinalRounds, final_rounds
 from autotune.measurement.history import SearchPoint, StepLevel, search_points, step_levels
 from autotune.measurement.logbook import read_log, seconds_of
 
+_MINUTES_UP_TO_S = 5400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightClock:
+    """Time along the pictures: hours into the night, of a short one minutes."""
+
+    begun_s: float
+    ended_s: float
+
+    @property
+    def unit_s(self) -> float:
+        return 60.0 if self.ended_s - self.begun_s <= _MINUTES_UP_TO_S else 3600.0
+
+    @property
+    def words(self) -> str:
+        return "minutes into the night" if self.unit_s == 60.0 else "hours into the night"
+
+    @property
+    def whole(self) -> tuple[float, float]:
+        """From a little before the night to a little after it: the same in every picture."""
+        room_s = 0.01 * max(self.ended_s - self.begun_s, 60.0)
+        return self.place(self.begun_s - room_s), self.place(self.ended_s + room_s)
+
+    def place(self, at_s: float) -> float:
+        return (at_s - self.begun_s) / self.unit_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightReport:
@@ -46,6 +73,10 @@ class NightReport:
         """When its last event was stored."""
         last = max((at_s for _, at_s in self.attempts), default=self.begun_s)
         return max(last, seconds_of(self.ended.at)) if self.ended else last
+
+    @property
+    def clock(self) -> NightClock:
+        return NightClock(begun_s=self.begun_s, ended_s=self.ended_s)
 
     @property
     def samples(self) -> list[Sample]:
@@ -90,3 +121,20 @@ def _attempts(log: Sequence[Event], night: int) -> tuple[tuple[Sample | Failure,
     mine = (one for one in log if isinstance(one, (Sample, Failure)) and one.key.night == night)
     return tuple((one, seconds_of(one.at)) for one in mine)
 
+
+def board_text(told: NightReport) -> str:
+    """What board it is, in a line; "" where its log doesn't say."""
+    known = {name: value for name, value in told.begun.board.items() if not value.startswith("none")}
+    shown = {
+        "model": "{}",
+        "machine": "{}",
+        "cpus": "{} CPUs",
+        "memory": "{}",
+        "kernel": "kernel {}",
+        "nginx": "{}",
+    }
+    return ", ".join(
+        words.format(known[name].removeprefix("nginx version: "))
+        for name, words in shown.items()
+        if name in known
+    )

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from autotune.experiment.events import Failure, Stage
-from autotune.report.drawing import Ink, Picture, Width, dots, legend_below, picture, reach, whisker
+from autotune.report.drawing import Ink, Picture, Width, dots, legend_below, picture, reach, ticks
 from autotune.report.page import Table
 from autotune.report.words import (
     count_text,
@@ -28,12 +28,6 @@ ARM_INKS = {"stock": Ink.STOCK, "hand-tuned": Ink.HAND_TUNED, "automatic": Ink.A
 ARM_MARKS = {"stock": "s", "hand-tuned": "^", "automatic": "o"}
 
 
-def pictures(told: NightReport) -> tuple[Picture, ...]:
-    """What can be drawn of this night, in the order of the page; what has no figures is left out."""
-    found = (finals_picture(told), steps_picture(told), history_picture(told), hours_picture(told))
-    return tuple(one for one in found if one is not None)
-
-
 def finals_picture(told: NightReport) -> Picture | None:
     """Every round of the finals: what each arm served, and the ratios of the pairs with their intervals."""
     rounds, pairs = told.rounds, [one for one in told.comparison.pairs if one.n]
@@ -44,17 +38,26 @@ def finals_picture(told: NightReport) -> Picture | None:
 
     def draw(figure: Figure, width: Width) -> None:
         wide = width == "wide"
-        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1)) if wide else figure.subplots(2, 1, height_ratios=(1.3, 1))
-        for values in rounds.values():
-            places = [(at, values[name].rate) for at, name in enumerate(arms) if name in values]
-            left.plot(*zip(*places, strict=True), color=Ink.GRID, linewidth=0.9, zorder=1)
+        left, right = (
+            figure.subplots(1, 2, width_ratios=(1.25, 1))
+            if wide
+            else figure.subplots(2, 1, height_ratios=(1.3, 1))
+        )
+        aside = {block: 0.5 * (at + 0.5) / len(rounds) - 0.25 for at, block in enumerate(rounds)}
+        for block, values in rounds.items():
+            places = [
+                (at + aside[block], values[name].rate) for at, name in enumerate(arms) if name in values
+            ]
+            left.plot(*zip(*places, strict=True), color=Ink.GRID, linewidth=0.8, zorder=1)
         for at, name in enumerate(arms):
-            rates = [one[name].rate for one in rounds.values() if name in one]
-            left.plot([at] * len(rates), rates, ARM_MARKS[name], color=ARM_INKS[name], alpha=0.75, markersize=5, linestyle="none")
+            seen = [(at + aside[block], one[name].rate) for block, one in rounds.items() if name in one]
+            left.plot(
+                *zip(*seen, strict=True), ARM_MARKS[name], color=ARM_INKS[name], alpha=0.8, markersize=4
+            )
         left.set_xticks(range(len(arms)), arms)
         left.set_xlim(-0.4, len(arms) - 0.6)
         left.set_ylabel(figure_name)
-        left.set_title("each round, its arms joined")
+        left.set_title("first round to last, joined")
         thousands(left)
         right.axvline(0, color=Ink.QUIET, linewidth=1)
         for at, pair in enumerate(reversed(pairs)):
@@ -65,7 +68,14 @@ def finals_picture(told: NightReport) -> Picture | None:
             ]
             ink = ARM_INKS[pair.a]
             right.plot(ratios, [at - 0.22] * len(ratios), "|", color=ink, alpha=0.6, markersize=7)
-            reach(right, (percent(pair.ratio), at), percent(pair.low), percent(pair.high), ink, marker=ARM_MARKS[pair.a])
+            reach(
+                right,
+                (percent(pair.ratio), at),
+                percent(pair.low),
+                percent(pair.high),
+                ink,
+                marker=ARM_MARKS[pair.a],
+            )
         right.set_yticks(range(len(pairs)), [f"{one.a}\nover {one.b}" for one in reversed(pairs)])
         right.set_ylim(-0.6, len(pairs) - 0.4)
         right.set_xlabel("% more")
@@ -119,15 +129,39 @@ def steps_picture(told: NightReport) -> Picture | None:
             level = measured.get(step.number)
             if level is None or level.ratio is None:
                 places.append((last, row[step.number]))
-                axes.plot([last], [row[step.number]], "o", color=Ink.HAND_TUNED, markerfacecolor="none", markersize=4)
+                axes.plot(
+                    [last],
+                    [row[step.number]],
+                    "o",
+                    color=Ink.HAND_TUNED,
+                    markerfacecolor="none",
+                    markersize=4,
+                )
                 continue
             last = percent(level.ratio)
             places.append((last, row[step.number]))
-            low, high = (None, None) if level.low is None or level.high is None else (percent(level.low), percent(level.high))
+            low, high = (
+                (None, None)
+                if level.low is None or level.high is None
+                else (percent(level.low), percent(level.high))
+            )
             reach(axes, (last, row[step.number]), low, high, Ink.HAND_TUNED, marker="^")
-        axes.plot(*zip(*places, strict=True), color=Ink.HAND_TUNED, linewidth=1, alpha=0.6, label="hand-tuned, measured here")
+        axes.plot(
+            *zip(*places, strict=True),
+            color=Ink.HAND_TUNED,
+            linewidth=1,
+            alpha=0.6,
+            label="hand-tuned, measured here",
+        )
         if pair is not None and pair.n:
-            reach(axes, (percent(pair.ratio), 0), percent(pair.low), percent(pair.high), Ink.AUTOMATIC, label="automatic, measured here (finals)")
+            reach(
+                axes,
+                (percent(pair.ratio), 0),
+                percent(pair.low),
+                percent(pair.high),
+                Ink.AUTOMATIC,
+                label="automatic, measured here (finals)",
+            )
         if published:
             axes.plot(
                 [percent(one) for one in published],
@@ -180,18 +214,27 @@ def history_picture(told: NightReport) -> Picture | None:
     stock = [one for one in points if one.trial == 0]
     if not trials:
         return None
-    start = told.begun_s
     best = max(trials, key=lambda one: one.ratio)
     pair = told.comparison.pair("automatic", "stock")
-
-    def hours(at_s: float) -> float:
-        return (at_s - start) / 3600
+    hours = told.clock.place
 
     def draw(figure: Figure, width: Width) -> None:
         size = 3.4 if len(points) < 600 else 2.2
         upper, lower = figure.subplots(2, 1, sharex=True)
-        dots(upper, [(hours(one.at_s), one.rate) for one in trials], Ink.TRIAL, size=size, label="a trial's sample")
-        upper.plot([hours(one.at_s) for one in trials], [one.level for one in trials], color=Ink.STOCK, linewidth=1.2, label="stock's level")
+        dots(
+            upper,
+            [(hours(one.at_s), one.rate) for one in trials],
+            Ink.TRIAL,
+            size=size,
+            label="a trial's sample",
+        )
+        upper.plot(
+            [hours(one.at_s) for one in trials],
+            [one.level for one in trials],
+            color=Ink.STOCK,
+            linewidth=1.2,
+            label="stock's level",
+        )
         dots(upper, [(hours(one.at_s), one.rate) for one in stock], Ink.STOCK, size=size + 0.6, label="stock")
         upper.set_ylabel(objective_words(told.study).figure)
         upper.set_title("as measured")
@@ -203,10 +246,17 @@ def history_picture(told: NightReport) -> Picture | None:
         if suspect:
             dots(lower, suspect, Ink.BAD, size=size, label="while stock's level jumped")
         if pair is not None and pair.n:
-            lower.axhline(percent(pair.ratio), color=Ink.AUTOMATIC, linewidth=1.2, linestyle="--", label="automatic, in the finals")
+            lower.axhline(
+                percent(pair.ratio),
+                color=Ink.AUTOMATIC,
+                linewidth=1.2,
+                linestyle="--",
+                label="automatic, in the finals",
+            )
         lower.set_ylabel("% over stock")
         lower.set_title("drift removed")
-        lower.set_xlabel("hours into the night")
+        lower.set_xlabel(told.clock.words)
+        lower.set_xlim(*told.clock.whole)
         marks = [axes.get_legend_handles_labels() for axes in (upper, lower)]
         figure.legend(
             [one for mark, _ in marks for one in mark],
@@ -235,29 +285,38 @@ def hours_picture(told: NightReport) -> Picture | None:
     stages = [stage for stage in Stage if stage in seen or stage in failed]
     if not stages:
         return None
-    start = told.begun_s
-
-    def hours(at_s: float) -> float:
-        return (at_s - start) / 3600
+    hours = told.clock.place
 
     def draw(figure: Figure, width: Width) -> None:
         axes = figure.subplots()
         for at, stage in enumerate(reversed(stages)):
             good, bad = seen.get(stage, []), failed.get(stage, [])
             both = good + bad
-            axes.barh(at, max(hours(max(both)) - hours(min(both)), 0.002), left=hours(min(both)), height=0.62, color=Ink.BAND)
-            axes.plot([hours(one) for one in good], [at] * len(good), "|", color=Ink.AUTOMATIC, markersize=8, markeredgewidth=0.5)
+            axes.barh(
+                at, hours(max(both)) - hours(min(both)), left=hours(min(both)), height=0.62, color=Ink.BAND
+            )
+            ticks(axes, [hours(one) for one in good], at, Ink.AUTOMATIC)
             axes.plot([hours(one) for one in bad], [at] * len(bad), "x", color=Ink.BAD, markersize=5)
         for gap, at_s in told.gaps:
-            axes.axvspan(hours(at_s - gap.seconds), hours(at_s), facecolor="none", edgecolor=Ink.BAD, hatch="///", linewidth=0)
+            axes.axvspan(
+                hours(at_s - gap.seconds),
+                hours(at_s),
+                facecolor="none",
+                edgecolor=Ink.BAD,
+                hatch="///",
+                linewidth=0,
+            )
         axes.plot([], [], "|", color=Ink.AUTOMATIC, markersize=8, label="a sample")
         if failed:
-            axes.plot([], [], "x", color=Ink.BAD, markersize=5, linestyle="none", label="an attempt that failed")
+            axes.plot(
+                [], [], "x", color=Ink.BAD, markersize=5, linestyle="none", label="an attempt that failed"
+            )
         axes.set_yticks(range(len(stages)), [str(one) for one in reversed(stages)])
         axes.set_ylim(-0.6, len(stages) - 0.4)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("hours into the night" + (" (hatched: nothing was measured)" if told.gaps else ""))
-        legend_below(figure, axes, columns=2)
+        axes.set_xlim(*told.clock.whole)
+        axes.set_xlabel(told.clock.words + (" (hatched: nothing was measured)" if told.gaps else ""))
+        legend_below(figure, axes, columns=2 if width == "wide" else 1)
 
     rows = tuple(
         (
@@ -274,14 +333,16 @@ def hours_picture(told: NightReport) -> Picture | None:
     return picture(
         "hours",
         "The night's hours",
-        "When each stage took its samples: " + ", ".join(f"{row[0]} from {row[3]} h to {row[4]} h" for row in rows) + ".",
+        "When each stage took its samples: "
+        + ", ".join(f"{row[0]} from {row[3]} to {row[4]}" for row in rows)
+        + f" ({told.clock.words}).",
         draw,
         heights=(0.3 * len(stages) + 0.9, 0.36 * len(stages) + 1.1),
         table=Table(
-            title="The night, stage by stage",
-            columns=("stage", "samples", "failed", "from hour", "to hour", "took"),
+            title=f"The night, stage by stage ({told.clock.words})",
+            columns=("stage", "samples", "failed", "from", "to", "took"),
             rows=rows,
-            right=frozenset({"samples", "failed", "from hour", "to hour"}),
+            right=frozenset({"samples", "failed", "from", "to"}),
         ),
     )
 
@@ -300,4 +361,3 @@ def level_text(ratio: float | None, low: float | None, high: float | None) -> st
 def thousands(axes: Axes) -> None:
     """12,000 along y."""
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-

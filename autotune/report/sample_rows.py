@@ -35,7 +35,20 @@ class SampleRow:
 
 def sample_columns(told: NightReport) -> tuple[str, ...]:
     figure = objective_words(told.study).figure
-    return ("no.", "time", "stage", "round", "arm", figure, "to stock", "p99", "CPU s", "°C", "gates", "counts")
+    return (
+        "no.",
+        "time",
+        "stage",
+        "round",
+        "arm",
+        figure,
+        "to stock",
+        "p99",
+        "CPU s",
+        "°C",
+        "gates",
+        "counts",
+    )
 
 
 def sample_rows(told: NightReport) -> Iterator[SampleRow]:
@@ -49,7 +62,9 @@ def sample_rows(told: NightReport) -> Iterator[SampleRow]:
         head = (str(number), _clock(event.at), str(key.stage), str(key.block + 1), event.arm.text)
         if isinstance(event, Failure):
             reason = f"failed ({event.blame}): {event.reason}"
-            yield SampleRow(cells=(*head, "-", "-", "-", "-", "-", gates_text(event.gates), reason), state="failed")
+            yield SampleRow(
+                cells=(*head, "-", "-", "-", "-", "-", gates_text(event.gates), reason), state="failed"
+            )
             continue
         heat = temperature_c(event)
         ratio = ratios.get(key.text)
@@ -89,7 +104,9 @@ def _packet(told: NightReport, several: Sequence[Sample | Failure]) -> dict[str,
         asked = []
         for gate in event.gates:
             limit = "" if gate.limit is None else f"{gate.limit:g}"
-            which = gates.setdefault((printable(gate.name), gate.passed, limit, printable(gate.detail)), len(gates))
+            which = gates.setdefault(
+                (printable(gate.name), gate.passed, limit, printable(gate.detail)), len(gates)
+            )
             asked.append([which, "" if gate.value is None else f"{gate.value:g}"])
         doubts = [printable(one.text) for one in event.doubts] if isinstance(event, Sample) else []
         samples.append([asked, doubts, printable(told.raw.get(event.key.text, ""))])

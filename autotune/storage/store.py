@@ -223,6 +223,13 @@ class Store:
             ).scalar()
             return found or ""
 
+    def raw_texts(self, name: str) -> dict[str, str]:
+        """`raw` of everything in the study that has some, by the text of its key."""
+        with self._look() as connection:
+            mine = RAW.c.study_id == self._id(connection, name)
+            rows = connection.execute(sa.select(RAW.c.sample_key, RAW.c.text).where(mine)).all()
+            return {row.sample_key: row.text for row in rows}
+
     # Who runs it
 
     def sit(

@@ -22,6 +22,7 @@ COMMANDS = (
     ("list",),
     ("compare",),
     ("summary",),
+    ("report",),
     ("show",),
     ("export",),
     ("apply",),
@@ -71,7 +72,7 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
         "import sys; from autotune.cli.app import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'rich', 'pydantic', 'sqlalchemy', 'optuna', 'scipy', 'numpy', 'crossplane', 'alembic'}\n"
+        "heavy = {'rich', 'matplotlib', 'jinja2', 'pydantic', 'sqlalchemy', 'optuna', 'scipy', 'numpy', 'crossplane', 'alembic'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,142 @@
+"""The report of a night: one HTML file, or the same as Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from autotune.cli.output import JsonOption, examples, print_json, print_lines, say
+from autotune.cli.places import StorageOption, StudyName, open_study
+from autotune.cli.results import NightOption
+
+if TYPE_CHECKING:
+    from autotune.report.night_report import NightReport
+
+
+class ReportForm(StrEnum):
+    HTML = "html"
+    MARKDOWN = "md"
+    CSV = "csv"
+    JSON = "json"
+
+
+FormOption: TypeAlias = Annotated[
+    ReportForm,
+    typer.Option(
+        "--format",
+        help="html: the page. md: a final report to edit and hand in. csv: a row for each run. json: all of it as data.",
+    ),
+]
+ToOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="FILE",
+        help="Where to write; - is stdout. Default: html into NAME-night-N.html in this directory, the others to stdout.",
+        show_default=False,
+    ),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    app.command(
+        "report",
+        rich_help_panel="Results",
+        epilog=examples(
+            "autotune report quickstart",
+            "autotune report localhost --night 1 --to monday.html",
+            "autotune report localhost --format md --to REPORT.md",
+            "autotune report localhost --format csv > samples.csv",
+        ),
+    )(report)
+
+
+def report(
+    name: StudyName,
+    *,
+    form: FormOption = ReportForm.HTML,
+    night: NightOption = None,
+    to: ToOption = "",
+    storage: StorageOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Write the report of a night: one file that opens anywhere.
+
+    The answer, the doubts, pictures of the night, every sample with its gates and raw output. It needs no network and
+    no server; a file of the same name is replaced. --json is --format json.
+    """
+    told = _told(name, night, storage)
+    form = ReportForm.JSON if json else form
+    if form is ReportForm.JSON and to in ("", "-"):
+        from autotune.report.data_forms import report_json
+
+        print_json(report_json(told), board=told.study.board)
+        return
+    text = _text(told, form)
+    if to == "-" or (not to and form is not ReportForm.HTML):
+        _to_stdout(text)
+        return
+    file = Path(to or f"{told.study.name}-night-{told.night}.html")
+    _write(file, text)
+    print_lines(str(file))
+    if form is ReportForm.HTML:
+        say(f"{len(text.encode()) / 1e6:.1f} MB; open it with a browser")
+
+
+def _told(name: str, night: int | None, storage: str) -> NightReport:
+    from autotune.errors import UsageError
+    from autotune.report.night_report import night_report
+
+    with open_study(storage, name) as store:
+        study, log, record = store.study(name), store.log(name), store.aa_record()
+        raw = store.raw_texts(name)
+    told = night_report(study, log, night, raw=raw, record=record)
+    if told is None:
+        raise UsageError(
+            f"{name} has no night {night}" if night else f"no night of {name} has begun yet",
+            hint=f"Try: autotune resume {name}",
+        )
+    return told
+
+
+def _text(told: NightReport, form: ReportForm) -> str:
+    match form:
+        case ReportForm.HTML:
+            from autotune.report.html import report_html
+
+            return report_html(told)
+        case ReportForm.MARKDOWN:
+            from autotune.report.final_report import report_markdown
+
+            return report_markdown(told)
+        case ReportForm.CSV:
+            from autotune.report.data_forms import samples_csv
+
+            return samples_csv(told)
+        case ReportForm.JSON:
+            from autotune.cli.output import json_text
+            from autotune.report.data_forms import report_json
+
+            return json_text(report_json(told), board=told.study.board) + "\n"
+
+
+def _to_stdout(text: str) -> None:
+    print_lines(text.removesuffix("\n"))
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all: a full disk leaves the file that was there."""
+    from autotune.errors import UsageError
+
+    beside = file.with_name(f".{file.name}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)
+    except OSError as problem:
+        beside.unlink(missing_ok=True)
+        raise UsageError(
+            f"{file} can't be written: {problem.strerror}", hint="Another place: --to FILE"
+        ) from problem
