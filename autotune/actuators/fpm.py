@@ -251,6 +251,26 @@ def pool_text(
     return "\n".join(lines) + "\n"
 
 
+def chosen_lines(chosen: Mapping[str, Value], stock: Mapping[str, Value]) -> Iterator[str]:
+    """The lines that a pool needs beside its own to have these values. Where php-fpm listens is not among them.
+
+    Raises SettingUnsupported when a value can't be had, or values contradict each other.
+    """
+    values = fitted(chosen, {**_DEFAULTS, **stock})
+    for setting in fpm.SETTINGS:
+        if setting.key == "listen.socket":
+            continue
+        value = values[setting.id]
+        if _is_ini(setting):
+            if setting.id in chosen or setting.key in _jit_keys(chosen):
+                for name, word in _ini_words(setting, values):
+                    yield f"php_admin_value[{name}] = {word}"
+        elif _belongs(setting.key, str(values["fpm:pm"])) and (
+            setting.id in chosen or "fpm:pm" in chosen or value != {**_DEFAULTS, **stock}[setting.id]
+        ):
+            yield f"{_pool_name(setting)} = {php_word(setting, value)}"
+
+
 def fitted(chosen: Mapping[str, Value], stock: Mapping[str, Value]) -> dict[str, Value]:
     """Chosen values over stock, with those spares that weren't chosen fitted to the rest.
 

@@ -10,6 +10,7 @@ from typing import Dict, List
 
 from autotune.agent import services
 from autotune.agent.allowed import PROGRAMS, find_program
+from autotune.agent.board_model import model
 from autotune.agent.counters import memory_bytes
 from autotune.agent.heat import first_line
 from autotune.agent.places import Places
@@ -42,7 +43,7 @@ def facts(places: Places) -> HelloReply:
         "state_dir": places.state_dir,
         "state_free_bytes": _free_bytes(places.state_dir),
         "programs": programs(),
-        "model": _model(),
+        "model": model(),
     }
 
 
@@ -134,21 +135,3 @@ def _file_system(path: str) -> str:
             if (real + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best):
                 best, kind = point, words[words.index("-") + 1]
     return kind
-
-
-def _model() -> str:
-    for path in ("/proc/device-tree/model", "/sys/firmware/devicetree/base/model"):
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                return file.read().strip("\0 \n")
-        except OSError:
-            continue
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name.strip() in ("model name", "Model", "Hardware"):
-                    return value.strip()
-    except OSError:
-        pass
-    return os.uname().machine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import List, Mapping, NamedTuple, Optional, Tuple
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from autotune.agent import clocks, ethtool, qdisc
 
@@ -122,6 +122,29 @@ def write_value(path: str, text: str) -> None:
         os.write(handle, text.encode("ascii") + b"\n")
     finally:
         os.close(handle)
+
+
+def is_at(path: str, value: Optional[str]) -> bool:
+    """Whether the path has this value now."""
+    try:
+        return read_value(path) == value
+    except OSError:
+        return False
+
+
+def writes_back(group: Group, originals: Mapping[str, Optional[str]]) -> Iterator[Tuple[str, str]]:
+    """The writes that bring a group back, in order. Each looks at the board only when its turn has come."""
+    known = [member for member in in_order(group, originals) if originals[member] is not None]
+    if group.exclusive:
+        counted = [member for member in known if originals[member] != "0"]
+        if not counted and known:
+            # Both were 0: only a change of the first one clears the second.
+            yield known[0], "1"
+        known = counted or known[:1]
+    for member in known:
+        original = originals[member]
+        if original is not None and not is_at(member, original):
+            yield member, original
 
 
 def by_hand(path: str, original: Optional[str]) -> str:

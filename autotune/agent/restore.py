@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Iterator, List, Mapping, NamedTuple, Optional
 
 from autotune.agent import irq_lines, processes, services
 from autotune.agent.faults import Fault
 from autotune.agent.journal import Entry, Journal, Story, drop_ballast, is_token, read_journal, remove_journal
-from autotune.agent.kernel_files import Group, by_hand, group_of, in_order, read_value, write_value
+from autotune.agent.kernel_files import by_hand, group_of, is_at, read_value, write_value, writes_back
 from autotune.agent.places import Places, check_own_dir, remove_tree, sync_dir
 from autotune.agent.protocol import LeftOver
 
@@ -127,14 +127,6 @@ def changed_paths(story: Story) -> List[LeftOver]:
     return [one for one in found if one is not None]
 
 
-def is_at(path: str, value: Optional[str]) -> bool:
-    """Whether the path has this value now."""
-    try:
-        return read_value(path) == value
-    except OSError:
-        return False
-
-
 def _write_originals(originals: Mapping[str, Optional[str]]) -> List[str]:
     """Writes back what differs, last to first, until all read as at capture or three times; the paths that differed.
 
@@ -153,21 +145,6 @@ def _write_originals(originals: Mapping[str, Optional[str]]) -> List[str]:
                 with contextlib.suppress(OSError):
                     write_value(member, text)
     return moved
-
-
-def writes_back(group: Group, originals: Mapping[str, Optional[str]]) -> Iterator[Tuple[str, str]]:
-    """The writes that bring a group back, in order. Each looks at the board only when its turn has come."""
-    known = [member for member in in_order(group, originals) if originals[member] is not None]
-    if group.exclusive:
-        counted = [member for member in known if originals[member] != "0"]
-        if not counted and known:
-            # Both were 0: only a change of the first one clears the second.
-            yield known[0], "1"
-        known = counted or known[:1]
-    for member in known:
-        original = originals[member]
-        if original is not None and not is_at(member, original):
-            yield member, original
 
 
 def _judge(path: str, original: Optional[str]) -> Optional[LeftOver]:

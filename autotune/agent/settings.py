@@ -14,11 +14,12 @@ from autotune.agent.kernel_files import (
     captured_with,
     group_of,
     in_order,
+    is_at,
     read_value,
     write_value,
+    writes_back,
 )
 from autotune.agent.protocol import Effect
-from autotune.agent.restore import is_at, writes_back
 
 Writes = Sequence[Tuple[str, str]]
 

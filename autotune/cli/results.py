@@ -1,13 +1,13 @@
-"""What a study found: compare, show, export."""
+"""What a study found: compare, summary, show."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from autotune.cli.output import Json, JsonOption, examples, print_json, print_lines, print_page
+from autotune.cli import export
+from autotune.cli.output import JsonOption, examples, print_json, print_lines, print_page
 from autotune.cli.places import StorageOption, StudyName, open_study
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ RawOption: TypeAlias = Annotated[
 NightOption: TypeAlias = Annotated[
     int | None,
     typer.Option("--night", metavar="N", min=1, help="This night instead of the last one."),
-]
-ToOption: TypeAlias = Annotated[
-    Path, typer.Option("--to", metavar="DIR", help="A new or empty directory for the files.")
 ]
 
 
@@ -50,13 +47,7 @@ def add_commands(app: typer.Typer) -> None:
             "autotune show quickstart", "autotune show quickstart 17", "autotune show quickstart 17 --raw"
         ),
     )(show)
-    app.command(
-        "export",
-        rich_help_panel=panel,
-        epilog=examples(
-            "autotune export quickstart --to tuned", "autotune export localhost --to /tmp/tuned --json"
-        ),
-    )(export)
+    export.add_commands(app, panel)
 
 
 def compare(
@@ -146,33 +137,6 @@ def show(
     print_page(trial_page(study, log, scores, trial), board=study.board)
     for place, text in (texts or {}).items():
         print_lines(f"\n--- {place}\n{text.rstrip()}")
-
-
-def export(name: StudyName, *, to: ToOption, storage: StorageOption = "", json: JsonOption = False) -> None:
-    """Write the files that keep the automatic configuration.
-
-    Each line says what it replaces. Nothing is installed; PROVENANCE.md says how to do that, and how to undo it.
-    """
-    from autotune.report.export import export_files, write_files
-
-    with open_study(storage, name) as store:
-        study, log = store.study(name), store.log(name)
-    files = export_files(study, log)
-    written = write_files(to, files)
-    if json:
-        document: dict[str, Json] = {
-            "study": name,
-            "directory": str(to),
-            "files": [str(path) for path in written],
-        }
-        print_json(document, board=study.board)
-        return
-    print_lines(
-        f"Written into {to}; nothing is installed:",
-        *(f"  {path}" for path in written),
-        f"How to install and to undo it by hand: {to / 'PROVENANCE.md'}",
-        board=study.board,
-    )
 
 
 def _raw_texts(store: Store, name: str, log: Sequence[Event], trial: int) -> dict[str, str]:

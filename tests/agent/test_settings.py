@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.agent import restore, settings
+from autotune.agent import kernel_files, restore, settings
 from autotune.agent.journal import Journal, read_journal
 from autotune.agent.kernel_files import THP, VM
 from autotune.agent.places import Places
@@ -48,7 +48,7 @@ class Kernel(dict[str, str]):
 @contextmanager
 def night(kernel: Kernel) -> Iterator[tuple[Places, Settings]]:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        for module in (settings, restore):
+        for module in (kernel_files, settings, restore):
             patch.setattr(module, "read_value", kernel.read)
             patch.setattr(module, "write_value", kernel.write)
         patch.setattr(restore, "_BETWEEN_S", 0)

@@ -194,7 +194,8 @@ def test_export_writes_into_an_empty_directory_only(
 ) -> None:
     out = tmp_path / "deep" / "out"
     document = only_json(autotune("export", "invented", "--to", str(out), "--json", "--storage", finished))
-    assert {Path(name).name for name in document["files"]} == {path.name for path in out.iterdir()}
+    assert {Path(name) for name in document["files"]} == {path for path in out.rglob("*") if path.is_file()}
+    assert (out / "install").stat().st_mode & 0o111
     again = autotune("export", "invented", "--to", str(out), "--storage", finished)
     assert again.exit_code == 2
     assert "not empty" in again.stderr

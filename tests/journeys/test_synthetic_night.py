@@ -88,7 +88,8 @@ def test_a_night_of_numbers_from_the_first_command_to_the_files(autotune: Autotu
     exported = autotune("export", "numbers", "--to", str(directory))
     assert exported.stdout.splitlines()[0] == LABEL
     assert (directory / "PROVENANCE.md").exists()
-    for file in directory.iterdir():
+    assert not (directory / "install").exists()
+    for file in (one for one in directory.rglob("*") if one.is_file()):
         assert LABEL in file.read_text().splitlines()[0]
 
     refused = autotune("apply", "numbers", "auto")

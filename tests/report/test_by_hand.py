@@ -1,71 +1,25 @@
-"""What an export has no file for is told with its command: complete, harmless, and readable by a shell."""
+"""What `install` can't do is told where it is exported, and how a build that won is made."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
 
 from autotune.errors import SettingUnsupported
 from autotune.experiment.events import Event, Proposal
-from autotune.report.by_hand import by_hand_lines, is_by_hand
-from autotune.report.export import NGINX_FILE, PROVENANCE_FILE, export_files
+from autotune.experiment.study import Builds
+from autotune.installer.exported import from_text
+from autotune.report.by_hand import BUILD_FILE, by_hand_lines
+from autotune.report.export import NGINX_FILE, export_files
 from autotune.report.nginx_snippet import nginx_text
-from autotune.space.catalogue import CATALOGUE
+from autotune.report.provenance import PROVENANCE_FILE
+from autotune.space.build import BuildRecipe
+from autotune.space.catalogue.builds import BUILD, RECIPES
 from autotune.space.configuration import Configuration
-from autotune.space.setting import Kind, Setting
 from autotune.space.value import Value
 from night_example import a_night, a_study
-
-BY_HAND = [id_ for id_ in CATALOGUE if is_by_hand(id_)]
-
-
-def a_value(setting: Setting) -> Value:
-    if setting.kind is Kind.SWITCH:
-        return True
-    if setting.kind is Kind.CPU_MASK:
-        return 0b1101
-    if setting.kind is Kind.CHOICE:
-        return setting.choices[0] if setting.choices else "performance"
-    return int(setting.low or 1)
-
-
-@pytest.mark.parametrize("id_", BY_HAND)
-def test_every_such_setting_of_the_catalogue_has_its_line(id_: str) -> None:
-    comment, command = by_hand_lines({id_: a_value(CATALOGUE[id_])}, {})
-    assert comment.startswith(f"# {id_} = ")
-    assert "own documentation" not in command
-    checked = subprocess.run(["sh", "-n"], input=command, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-
-
-def test_what_has_a_file_has_no_line() -> None:
-    assert by_hand_lines({"nginx:sendfile": True, "thp:enabled": "always"}, {}) == []
-
-
-def test_the_governor_and_the_interrupts_are_written_out() -> None:
-    lines = by_hand_lines(
-        {"cpufreq:policy4.governor": "performance", "irq:nic.affinity": 0b11},
-        {"cpufreq:policy4.governor": "ondemand", "irq:nic.affinity": "as found"},
-    )
-    assert lines == [
-        "# cpufreq:policy4.governor = performance (was ondemand)",
-        (
-            "for file in /sys/devices/system/cpu/cpufreq/policy4/scaling_governor;"
-            " do echo performance | sudo tee $file; done"
-        ),
-        "# irq:nic.affinity = 0,1 (was as found)",
-        (
-            "# for each interrupt N of the load's network card in /proc/interrupts:"
-            " echo 0,1 | sudo tee /proc/irq/N/smp_affinity_list"
-        ),
-    ]
-
-
-def test_a_word_that_could_do_harm_is_never_written() -> None:
-    for word in ("$(id)", "a;b", "a\nb", "`x`", "a|b"):
-        with pytest.raises(SettingUnsupported):
-            by_hand_lines({"cpufreq:all.governor": word}, {})
 
 
 def with_winner(values: dict[str, Value]) -> list[Event]:
@@ -82,19 +36,19 @@ def with_winner(values: dict[str, Value]) -> list[Event]:
     ]
 
 
-def test_an_export_lists_them_and_claims_nothing() -> None:
-    values: dict[str, Value] = {
-        "cpufreq:all.governor": "performance",
-        "nginx:sendfile": False,
-        "fpm:max_children": 8,
-    }
+def shell_of(text: str) -> str:
+    return "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+
+
+def test_what_install_does_needs_no_hand() -> None:
+    assert by_hand_lines({"cpufreq:all.governor": "performance", "nginx:sendfile": True}) == ()
+
+
+def test_where_php_listens_is_told_and_not_touched() -> None:
+    values: dict[str, Value] = {"fpm:listen.socket": "tcp", "fpm:max_children": 8}
     files = export_files(a_study(), with_winner(values))
-    assert set(files) == {NGINX_FILE, PROVENANCE_FILE}
-    text = files[PROVENANCE_FILE]
-    assert "nothing here installs it" in text
-    assert "scaling_governor" in text
-    assert "pm.max_children = 8" in text
-    assert "max_children" not in files[NGINX_FILE]
+    assert "php-fpm listened on a TCP port" in files[PROVENANCE_FILE]
+    assert from_text(files["settings.json"]).pool == ("pm.max_children = 8",)
 
 
 def test_fastcgi_directives_and_the_upstream_are_in_the_snippet() -> None:
@@ -111,3 +65,31 @@ def test_fastcgi_directives_and_the_upstream_are_in_the_snippet() -> None:
     assert "fastcgi_keep_conn on;" in text
     assert "# remove fastcgi_busy_buffers_size" in text
     assert "# in the upstream block of php-fpm: keepalive 8;" in text
+
+
+@pytest.mark.parametrize("name", [one.name for one in RECIPES])
+def test_a_build_that_won_comes_with_how_to_make_it(name: str) -> None:
+    values: dict[str, Value] = {BUILD: name, "nginx:sendfile": False}
+    files = export_files(a_study(), with_winner(values))
+    assert BUILD_FILE in files[PROVENANCE_FILE]
+    commands = shell_of(files[BUILD_FILE])
+    recipe = next(one for one in RECIPES if one.name == name)
+    assert all(word in commands for word in recipe.configure)
+    assert "{march}" not in commands
+    checked = subprocess.run(["sh", "-n"], input=commands, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "build" not in files[NGINX_FILE].lower().replace("build.md", "")
+
+
+@pytest.mark.parametrize("word", ["-O3; reboot", "$(id)", "-O3'", "`id`", "-O3\n", "-O3 \\"])
+def test_a_recipe_whose_words_could_do_harm_is_never_written(word: str) -> None:
+    study = a_study(builds=Builds(recipes=(BuildRecipe(name="mine", cflags=(word,)),)))
+    with pytest.raises(SettingUnsupported):
+        export_files(study, with_winner({BUILD: "mine"}))
+
+
+@pytest.mark.parametrize("source", ["https://x.org/a.tar.gz'; reboot; '", "/tmp/a b.tar.gz", "ftp://x"])
+def test_a_source_that_could_do_harm_is_never_written(source: str) -> None:
+    study = a_study(builds=Builds(source=source))
+    with pytest.raises(SettingUnsupported):
+        export_files(study, with_winner({BUILD: "o3"}))

@@ -12,19 +12,17 @@ import pytest
 from autotune.errors import SettingUnsupported, UsageError
 from autotune.experiment.events import Distilled, Event, NightBegun, Proposal
 from autotune.experiment.study import Limit
-from autotune.report.export import (
-    NGINX_FILE,
-    PROVENANCE_FILE,
-    SYSCTL_FILE,
-    THP_FILE,
-    export_files,
-    write_files,
-)
+from autotune.installer.exported import from_text
+from autotune.report.export import NGINX_FILE, export_files, write_files
 from autotune.report.nginx_snippet import nginx_text
+from autotune.report.provenance import PROVENANCE_FILE
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
 from autotune.space.value import Value
 from night_example import STOCK, WINNER, a_night, a_study
+
+SYSCTL_FILE = "files/99-zz-autotune.conf"
+THP_FILE = "files/autotune.conf"
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +43,6 @@ def with_winner(changes: Mapping[str, Value]) -> list[Event]:
     ]
 
 
-def test_the_sysctl_drop_in_says_what_each_line_replaces(files: dict[str, str]) -> None:
-    lines = files[SYSCTL_FILE].splitlines()
-    place = lines.index("net.ipv4.tcp_rmem = 4096 262144 8388608")
-    assert lines[place - 1] == "# was 4096 131072 6291456"
-    assert lines[lines.index("net.core.somaxconn = 16384") - 1] == "# was 4096"
-
-
 def test_the_sysctl_drop_in_holds_only_assignments_and_comments(files: dict[str, str]) -> None:
     for line in files[SYSCTL_FILE].splitlines():
         assert not line or line.startswith("# ") or line.count(" = ") == 1
@@ -60,7 +51,7 @@ def test_the_sysctl_drop_in_holds_only_assignments_and_comments(files: dict[str,
 @pytest.mark.skipif(shutil.which("sysctl") is None, reason="no sysctl here")
 @pytest.mark.real
 def test_sysctl_itself_reads_the_drop_in(files: dict[str, str], tmp_path: Path) -> None:
-    file = tmp_path / SYSCTL_FILE
+    file = tmp_path / "drop-in.conf"
     file.write_text(files[SYSCTL_FILE])
     done = subprocess.run(
         ["sysctl", "--dry-run", "-p", str(file)], capture_output=True, text=True, check=False
@@ -70,9 +61,8 @@ def test_sysctl_itself_reads_the_drop_in(files: dict[str, str], tmp_path: Path) 
 
 
 def test_huge_pages_are_a_tmpfiles_line(files: dict[str, str]) -> None:
-    assert files[THP_FILE].splitlines()[-2:] == [
-        "# was madvise",
-        "w /sys/kernel/mm/transparent_hugepage/enabled - - - - always",
+    assert files[THP_FILE].splitlines()[1:] == [
+        "w /sys/kernel/mm/transparent_hugepage/enabled - - - - always"
     ]
 
 
@@ -147,9 +137,11 @@ def test_provenance_tells_the_measurement_how_to_install_and_how_to_undo(files: 
     text = files[PROVENANCE_FILE]
     assert "faster than stock (95 % interval" in text
     assert "| automatic | 11," in text
-    assert "sudo install -m 644 99-autotune.conf /etc/sysctl.d/99-autotune.conf" in text
-    assert "sudo sysctl -w net.ipv4.tcp_rmem='4096 131072 6291456'" in text
-    assert "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled" in text
+    assert "sudo ./install " in text
+    assert "sudo ./uninstall " in text
+    assert "| sysctl | /etc/sysctl.d/99-zz-autotune.conf |" in text
+    assert "| net.ipv4" not in text
+    assert "| sysctl:net.core.somaxconn | 4096 | 16384 |" in text
     assert "nginx:access_log (changes what is served)" in text
 
 
@@ -213,10 +205,12 @@ def test_what_the_board_or_the_study_says_cannot_leave_its_comment() -> None:
     begun = log[0]
     assert isinstance(begun, NightBegun)
     log[0] = begun.model_copy(update={"board": {"kernel\n": "6\n```\nrm -rf /"}})
-    for name, text in export_files(study, log).items():
-        lines = text.splitlines()
+    files = export_files(study, log)
+    for name, text in files.items():
+        lines = [line.strip() for line in text.splitlines()]
         assert "net.ipv4.ip_forward = 1" not in lines, name
         assert "rm -rf /" not in lines, name
+    assert from_text(files["settings.json"]).study == "x\nnet.ipv4.ip_forward = 1"
 
 
 def test_a_stock_beyond_the_limits_of_the_catalogue_is_still_told() -> None:
@@ -228,8 +222,7 @@ def test_a_stock_beyond_the_limits_of_the_catalogue_is_still_told() -> None:
     beyond = int(limit) + 1
     log[0] = begun.model_copy(update={"stock": {**STOCK, "sysctl:net.core.somaxconn": beyond}})
     files = export_files(a_study(), log)
-    assert f"# was {beyond}" in files[SYSCTL_FILE]
-    assert f"sudo sysctl -w net.core.somaxconn='{beyond}'" in files[PROVENANCE_FILE]
+    assert f"| sysctl:net.core.somaxconn | {beyond} | 16384 |" in files[PROVENANCE_FILE]
 
 
 def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
@@ -244,3 +237,38 @@ def test_a_place_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None
     for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nothing")):
         with pytest.raises(UsageError):
             write_files(place, {"a": "b"})
+
+
+def test_hand_exports_what_of_the_sequence_applies_on_this_board() -> None:
+    study = a_study()
+    files = export_files(study, a_night(study), "hand")
+    assert "net.core.somaxconn = 8192" in files[SYSCTL_FILE]
+    assert "output_buffers 4 32k;" in files[NGINX_FILE]
+    assert "# Hand-tuned configuration of study invented" in files[PROVENANCE_FILE]
+    assert from_text(files["settings.json"]).arm == "hand-tuned"
+
+
+def test_hand_can_be_exported_before_any_finals_and_says_that_nothing_is_known() -> None:
+    study = a_study()
+    files = export_files(study, a_night(study, until=3), "hand")
+    assert "It has not been measured in finals yet" in files[PROVENANCE_FILE]
+    assert from_text(files["settings.json"]).families == ("sysctl", "nginx")
+
+
+def test_a_night_that_never_was_and_a_word_that_is_neither_are_usage_errors() -> None:
+    study = a_study()
+    log = a_night(study)
+    for words in (("auto", 7), ("both", None)):
+        with pytest.raises(UsageError):
+            export_files(study, log, *words)
+
+
+def test_install_and_uninstall_can_be_run_as_they_are(tmp_path: Path) -> None:
+    study = a_study()
+    write_files(tmp_path / "out", export_files(study, a_night(study)))
+    for name in ("install", "uninstall"):
+        asked = subprocess.run(
+            [tmp_path / "out" / name, "--help"], capture_output=True, text=True, check=False, cwd="/"
+        )
+        assert asked.returncode == 0, asked.stderr
+        assert "--dry-run" in asked.stdout
