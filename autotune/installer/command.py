@@ -266,4 +266,4 @@ def _ignore_signals() -> None:
 
 def _plain(text: str) -> str:
     """Nothing that could steer a terminal."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in text)
