@@ -30,7 +30,14 @@ from autotune.measurement.by_workload import (
 )
 from autotune.measurement.calibration import Calibration, calibration_of
 from autotune.measurement.doubts import comparison_doubts
-from autotune.measurement.finals import PAIRS, FinalRounds, final_rounds, judged_pairs, rounds_done
+from autotune.measurement.finals import (
+    PAIRS,
+    FinalRounds,
+    final_rounds,
+    judged_pairs,
+    rounds_asked,
+    rounds_done,
+)
 from autotune.measurement.intervals import Interval, trimmed_interval
 from autotune.measurement.limits import LimitResult, limit_doubts, limit_results
 from autotune.measurement.logbook import Logbook, log_rate, read_log
@@ -120,6 +127,21 @@ class Excluded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HowFar:
+    """How far a night came. `outcome` "": it is not over. `rounds`: of the finals, with a sample of every arm.
+
+    `tried`, `failed`: candidates beside stock that there were until this night's end, and those of them that failed by their
+    own fault.
+    """
+
+    outcome: str = ""
+    rounds: int = 0
+    planned_rounds: int = 0
+    tried: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What a night says. `night` 0: none has begun. `complete`: every stage of it was done."""
 
@@ -139,6 +161,7 @@ class Comparison:
     purpose: Literal["tune", "baseline"] = "tune"
     all_steps: StepGain | None = None
     """The last of the steps against stock, in the series alone; `number` 0. None: no step changes anything here."""
+    how_far: HowFar = HowFar()
 
     def arm(self, name: str) -> ArmSummary | None:
         return next((one for one in self.arms if one.name == name), None)
@@ -166,7 +189,11 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
             calibration=None,
             excluded=(),
             doubts=(
-                Doubt(code="no night", text="nothing has been measured yet", next="autotune run STUDY.toml"),
+                Doubt(
+                    code="no night",
+                    text="nothing has been measured yet",
+                    next=f"autotune resume {study.name}",
+                ),
             ),
         )
     seen = calibration_of(book, asked)
@@ -198,6 +225,7 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         goals=goal_results(study, finals, names) if finals else (),
         limits=limits,
         all_steps=_all_steps(book, asked),
+        how_far=_how_far(study, book, asked, finals, len(arms)),
         purpose=book.begun[asked].purpose,
     )
 
@@ -211,6 +239,22 @@ def _arms(book: Logbook, night: int) -> list[tuple[str, Configuration]]:
     if book.begun[night].purpose == "baseline":
         return []
     return [(one.arm.text, one.configuration) for one in final_arms(book, night)]
+
+
+def _how_far(study: Study, book: Logbook, night: int, finals: FinalRounds, arms: int) -> HowFar:
+    ended = book.ended.get(night)
+    tried = [
+        one
+        for one in book.proposals.values()
+        if one.night <= night and len(one.configuration.against(book.stock(night)))
+    ]
+    return HowFar(
+        outcome=ended.outcome if ended is not None else "",
+        rounds=sum(len(round_) == arms for round_ in finals.values()),
+        planned_rounds=rounds_asked(study, book, night) if night in book.plans else 0,
+        tried=len(tried),
+        failed=sum(book.is_barred(one.configuration, night) for one in tried),
+    )
 
 
 def _arm(

@@ -73,7 +73,11 @@ def _how_it_was_asked(study: Study) -> list[Doubt]:
 def _how_far_it_came(study: Study, book: Logbook, night: int) -> list[Doubt]:
     doubts = []
     ended = book.ended.get(night)
-    again = "The same autotune run goes on where it stopped"
+    again = (
+        "The same autotune run goes on where it stopped"
+        if ended is None
+        else "The same autotune run holds another night"
+    )
     if ended is None:
         doubts.append(Doubt(code="unfinished", text=f"night {night} is not over yet", next=again))
     elif ended.outcome != "complete":
@@ -100,6 +104,15 @@ def _how_far_it_came(study: Study, book: Logbook, night: int) -> list[Doubt]:
                 code="no candidates",
                 text="no candidate was tried: the night's deadline left no time for a search, so automatic is stock",
                 next="autotune run with --new-night and more hours",
+            )
+        )
+    tried = [one for one in book.proposals.values() if one.night <= night and len(one.configuration)]
+    if tried and all(book.is_barred(one.configuration, night) for one in tried):
+        doubts.append(
+            Doubt(
+                code="all failed",
+                text=f"every candidate that was tried ({len(tried)}) failed by its own fault, so automatic is stock",
+                next="autotune show lists what failed and why",
             )
         )
     arms = final_arms(book, night)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autotune.measurement.calibration import AARecord, Calibration
 from autotune.report.page import Paragraph
+from autotune.report.words import share_text
 
 
 def calibration_paragraph(seen: Calibration | None, record: AARecord | None) -> Paragraph:
@@ -23,8 +24,8 @@ def calibration_paragraph(seen: Calibration | None, record: AARecord | None) -> 
         title="How well this board could see",
         lines=(
             f"stock against itself, {seen.pairs} pairs{repeated}: {seen.verdict}",
-            f"one run varies by {_share(seen.sigma_run)}, {drift}{wanders}",
-            f"smallest difference it could show: about {_share(seen.smallest_visible_difference)}",
+            f"one run varies by {share_text(seen.sigma_run)}, {drift}{wanders}",
+            f"smallest difference it could show: about {share_text(seen.smallest_visible_difference)}",
             *record_lines(record),
         ),
     )
@@ -41,7 +42,3 @@ def record_lines(record: AARecord | None) -> tuple[str, ...]:
             " (1 in 20 is chance)"
         ),
     )
-
-
-def _share(share: float) -> str:
-    return f"{share * 100:.1f} %"

@@ -12,6 +12,8 @@ from autotune.space.configuration import Configuration
 from autotune.space.setting import Setting
 from autotune.space.value import Value, value_text
 
+AS_STOCK = "as stock"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -55,25 +57,59 @@ def changes(study: Study, stock: Mapping[str, Value], configuration: Configurati
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRow:
+    """A setting with what stands in each further column of a table of settings."""
+
+    id: str
+    changes_service: bool
+    cells: tuple[str, ...]
+
+
+def setting_tables(title: str, columns: tuple[str, ...], rows: Sequence[SettingRow]) -> tuple[Table, ...]:
+    """One table per family, and those that change what is served apart and marked. `columns`: those after the setting's."""
+    quiet = [one for one in rows if not one.changes_service]
+    serving = [one for one in rows if one.changes_service]
+    heaps = {
+        f"{title}: {family}": [one for one in quiet if one.id.partition(":")[0] == family]
+        for family in dict.fromkeys(one.id.partition(":")[0] for one in quiet)
+    }
+    if serving:
+        heaps[f"{title}, and this changes WHAT IS SERVED, not only how fast"] = serving
+    return tuple(
+        Table(title=name, columns=("setting", *columns), rows=tuple((one.id, *one.cells) for one in heap))
+        for name, heap in heaps.items()
+    )
+
+
 def changes_parts(title: str, made: Sequence[Change]) -> tuple[Part, ...]:
-    """Tables of changes: one per family, and those that change what is served apart and marked."""
+    """Tables of what one configuration changes."""
     if not made:
         return (Paragraph(title=title, lines=("nothing: it is stock",)),)
-    quiet = [one for one in made if not one.changes_service]
-    parts: list[Part] = []
-    for family in dict.fromkeys(one.family for one in quiet):
-        rows = tuple((one.id, one.was or "?", one.now) for one in quiet if one.family == family)
-        parts.append(Table(title=f"{title}: {family}", columns=("setting", "stock", "now"), rows=rows))
-    serving = tuple((one.id, one.was or "?", one.now) for one in made if one.changes_service)
-    if serving:
-        parts.append(
-            Table(
-                title=f"{title}, and this changes WHAT IS SERVED, not only how fast",
-                columns=("setting", "stock", "now"),
-                rows=serving,
-            )
+    rows = [
+        SettingRow(id=one.id, changes_service=one.changes_service, cells=(one.was or "?", one.now))
+        for one in made
+    ]
+    return setting_tables(title, ("stock", "now"), rows)
+
+
+def differences_parts(
+    study: Study, stock: Mapping[str, Value], arms: Mapping[str, Configuration]
+) -> tuple[Part, ...]:
+    """Tables of all that one of these changes, with a column for each; who changes nothing is named after them."""
+    made = {name: changes(study, stock, configuration) for name, configuration in arms.items()}
+    every = {one.id: one for heap in made.values() for one in heap}
+    now = {name: {one.id: one.now for one in heap} for name, heap in made.items()}
+    rows = [
+        SettingRow(
+            id=id_,
+            changes_service=every[id_].changes_service,
+            cells=(every[id_].was or "?", *(now[name].get(id_, AS_STOCK) for name in arms)),
         )
-    return tuple(parts)
+        for id_ in sorted(every)
+    ]
+    idle = tuple(f"{name} changes nothing: it is stock" for name, heap in made.items() if not heap)
+    return (*setting_tables("Settings", ("stock", *arms), rows), Paragraph(lines=idle))
 
 
 def last_night(log: Sequence[Event], night: int | None = None) -> NightBegun | None:

@@ -12,7 +12,7 @@ from autotune.measurement.calibration import AARecord
 from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
 from autotune.measurement.verdicts import Verdict
 from autotune.report.calibration_parts import calibration_paragraph
-from autotune.report.changes import changes, changes_parts, last_night, settings_by_id, shown
+from autotune.report.changes import changes, differences_parts, last_night, settings_by_id, shown
 from autotune.report.cost_parts import cost_table
 from autotune.report.distillation_parts import (
     left_out_table,
@@ -21,16 +21,12 @@ from autotune.report.distillation_parts import (
     pare_down_lines,
 )
 from autotune.report.excluded_parts import lost_in, lost_json, lost_table
+from autotune.report.finals_parts import ARMS, arms_table, in_order, pairs_table
 from autotune.report.limit_parts import limits_json, limits_table, violated_lines
+from autotune.report.night_parts import nights_json, nights_table
 from autotune.report.page import Page, Paragraph, Part, Table
-from autotune.report.words import (
-    interval_text,
-    objective_words,
-    percent_text,
-    rate_text,
-    ratio_text,
-    verdict_text,
-)
+from autotune.report.step_parts import published_json, steps_table
+from autotune.report.words import count_text, interval_text, objective_words, percent_text, share_text
 from autotune.report.workload_parts import (
     figure_name,
     goals_json,
@@ -39,8 +35,6 @@ from autotune.report.workload_parts import (
     workload_tables,
     workloads_json,
 )
-
-_ARMS = ("stock", "hand-tuned", "automatic")
 
 
 def comparison_page(
@@ -57,23 +51,23 @@ def comparison_page(
         Paragraph(lines=answer(study, comparison), tone="headline"),
         Paragraph(lines=stamps(study, comparison), tone="warning"),
         Paragraph(lines=pare_down_lines(pared)),
+        nights_table(study, log, comparison.night),
         Table(
             title="Reasons for doubt",
             columns=("doubt", "next"),
             rows=tuple((one.text, one.next or "-") for one in comparison.doubts),
         ),
-        _arms_table(study, comparison),
-        _pairs_table(study, comparison),
+        arms_table(study, comparison),
+        pairs_table(study, comparison),
         *workload_tables(study, comparison),
         *latency_tables(comparison),
         cost_table(study, comparison),
         limits_table(comparison),
         goals_table(comparison),
-        _steps_table(comparison),
+        steps_table(study, comparison),
     ]
-    for arm in comparison.arms:
-        if arm.name != "stock" and arm.n:
-            parts += changes_parts(f"{arm.name} changes", changes(study, stock, arm.configuration))
+    arms = {arm.name: arm.configuration for arm in in_order(comparison) if arm.name != "stock" and arm.n}
+    parts += differences_parts(study, stock, arms)
     parts.append(left_out_table(pared))
     missing = _missing(begun.steps) if begun else ()
     parts += [
@@ -107,11 +101,13 @@ def comparison_json(
         "study": study.name,
         "night": comparison.night,
         "purpose": comparison.purpose,
+        "nights": nights_json(log),
         "complete": comparison.complete,
+        "outcome": comparison.how_far.outcome or None,
         "figure": figure_name(study),
         "answer": " ".join(answer(study, comparison)),
     }
-    for name in _ARMS:
+    for name in ARMS:
         arm = comparison.arm(name)
         made = () if arm is None else changes(study, stock, arm.configuration)
         texts = {one.id: one.now for one in made}
@@ -131,6 +127,7 @@ def comparison_json(
         for step in comparison.steps
     ]
     document["all_steps"] = None if comparison.all_steps is None else _step_json(comparison.all_steps)
+    document["published"] = published_json(study)
     document["calibration"] = _calibration_json(comparison)
     document["aa_record"] = None if record is None else dataclasses.asdict(record)
     document["excluded"] = lost_json(lost_in(comparison))
@@ -154,16 +151,44 @@ def answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
             f"No night of {study.name} has begun yet, so there is no answer yet. Begin one: autotune resume {study.name}",
         )
     if first is None or not first.n:
-        return (
-            f"{study.name} has no finals yet, so there is no answer yet. Go on with: autotune resume {study.name}",
-        )
+        return _no_answer(study, comparison)
     second = comparison.pair("automatic", "hand-tuned")
-    told = (
-        (_sentence(study, first),)
-        if second is None or not second.n
-        else (_sentence(study, first), _sentence(study, second))
+    arm, how_far = comparison.arm("automatic"), comparison.how_far
+    so_far = not how_far.outcome and how_far.rounds < how_far.planned_rounds
+    return (
+        *(
+            (f"So far, after {how_far.rounds} of {how_far.planned_rounds} rounds of the finals:",)
+            if so_far
+            else ()
+        ),
+        *violated_lines(comparison),
+        _sentence(study, first),
+        *((_sentence(study, second),) if second is not None and second.n else ()),
+        *((_stock_won(comparison),) if arm is not None and arm.trial is None and how_far.tried else ()),
     )
-    return (*violated_lines(comparison), *told)
+
+
+def _no_answer(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    name, how_far = study.name, comparison.how_far
+    measured = any(arm.n for arm in comparison.arms)
+    if how_far.outcome:
+        came = "its finals came to too little" if measured else "it ended before its finals"
+        return (
+            (
+                f"Night {comparison.night} of {name} has no answer: {came} ({how_far.outcome}). Another night:"
+                f" autotune resume {name}"
+            ),
+        )
+    state = f"the finals of {name} have only begun" if measured else f"{name} has no finals yet"
+    return (
+        f"{state[0].upper() if measured else state[0]}{state[1:]}, so there is no answer yet. Go on with: autotune resume {name}",
+    )
+
+
+def _stock_won(comparison: Comparison) -> str:
+    how_far = comparison.how_far
+    failed = f" ({how_far.failed} failed by their own fault)" if how_far.failed else ""
+    return f"None of {count_text(how_far.tried, 'candidate')} was shown to be better than stock{failed}, so automatic is stock."
 
 
 def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -171,7 +196,7 @@ def stamps(study: Study, comparison: Comparison) -> tuple[str, ...]:
     found = []
     if study.accept_noise:
         calibration = comparison.calibration
-        noise = "" if calibration is None else f" (pairs of tonight: {_share(calibration.paired_cv)})"
+        noise = "" if calibration is None else f" (pairs of tonight: {share_text(calibration.paired_cv)})"
         found.append(f"ACCEPTED NOISE: this study measures even where the board is noisier than 5 %{noise}.")
     seen = comparison.calibration
     if seen is not None and seen.verdict == "biased":
@@ -198,112 +223,22 @@ def _sentence(study: Study, pair: PairVerdict) -> str:
             return f"{pair.a} and {pair.b} are equivalent: within 1 % of each other ({interval})."
         case Verdict.SAME:
             return f"{pair.a} is the same configuration as {pair.b} (measured all the same: {interval})."
-        case Verdict.UNDECIDED:
+        case Verdict.UNDECIDED if pair.low <= 1 <= pair.high:
             return (
                 f"No difference between {pair.a} and {pair.b} that this board could show tonight"
-                f" ({interval}; about {_share(pair.smallest_visible_difference)} would have shown)."
+                f" ({interval}; about {share_text(pair.smallest_visible_difference)} would have shown)."
             )
+        case Verdict.UNDECIDED:
+            return f"Between {pair.a} and {pair.b} it is undecided ({interval}): {_why_undecided(pair)}."
 
 
-def _arms_table(study: Study, comparison: Comparison) -> Table:
-    several = len(study.workloads) > 1
-    numbers = (
-        "mean requests/s" if several else "requests/s",
-        "n",
-        "worst run",
-        "p10",
-        "range",
-        "p99 at full load",
-        "per server CPU second",
-    )
-    return Table(
-        title="Finals: fresh, interleaved samples (medians)",
-        columns=("", *numbers),
-        rows=tuple(
-            (
-                arm.name + (", unstable" if arm.unstable else ""),
-                rate_text(arm.requests_per_s),
-                str(arm.n),
-                rate_text(arm.worst),
-                rate_text(arm.p10),
-                _share(arm.relative_range),
-                f"{arm.latency_p99_s * 1000:.2f} ms",
-                rate_text(arm.requests_per_server_cpu_s),
-            )
-            for arm in sorted(comparison.arms, key=lambda one: _ARMS.index(one.name))
-            if arm.n
-        ),
-        right=frozenset(numbers),
-        note=f"Mean: weighted geometric mean over {len(study.workloads)} workloads; latency and CPU likewise."
-        if several and any(arm.n for arm in comparison.arms)
-        else "",
-    )
-
-
-def _pairs_table(study: Study, comparison: Comparison) -> Table:
-    return Table(
-        title=f"Ratios of {objective_words(study).ratios}",
-        columns=("pair", "ratio [interval]", "change", "n", "verdict"),
-        rows=tuple(
-            (
-                f"{pair.a} / {pair.b}",
-                ratio_interval(pair),
-                percent_text(pair.ratio),
-                str(pair.n),
-                verdict_text(study, pair.verdict),
-            )
-            for pair in comparison.pairs
-            if pair.n
-        ),
-        right=frozenset({"n", "change"}),
-        note=f"Intervals hold at 95 % for all pairs together ({_corrected(study)}); a claim needs 1 % and the sign test's"
-        " agreement."
-        if comparison.pairs
-        else "",
-    )
-
-
-def _corrected(study: Study) -> str:
-    return "Holm; O'Brien-Fleming over four looks" if study.budget.looks else "Holm"
-
-
-def ratio_interval(one: PairVerdict | StepGain) -> str:
-    """1.041x [1.029, 1.054], or a dash when there is no interval."""
-    if one.ratio is None or one.low is None or one.high is None:
-        return "-"
-    return interval_text(one.ratio, one.low, one.high)
-
-
-def _steps_table(comparison: Comparison) -> Table:
-    return Table(
-        title="The hand-tuned sequence, each step over the one before",
-        columns=("step", "name", "here", "measured [95 % interval]", "n", "published"),
-        rows=tuple(
-            (
-                str(step.number),
-                step.name,
-                f"partial {step.applied} of {step.of}" if step.state == "partial" else step.state,
-                ratio_interval(step),
-                str(step.n) if step.n else "-",
-                f"published: {percent_text(step.published)}" if step.published else "-",
-            )
-            for step in comparison.steps
-        ),
-        right=frozenset({"step", "n"}),
-        note=_all_steps(comparison),
-    )
-
-
-def _all_steps(comparison: Comparison) -> str:
-    found = comparison.all_steps
-    if found is None or found.ratio is None:
-        return ""
-    interval = ratio_interval(found)
-    return f"All steps together over stock, in this series: {interval if interval != '-' else ratio_text(found.ratio)}."
-
-
-def _share(share: float) -> str:
-    return f"{share * 100:.1f} %"
+def _why_undecided(pair: PairVerdict) -> str:
+    """Of an interval that lies on one side of no difference."""
+    if pair.sign_low is None or pair.sign_high is None:
+        return "the sign test, which must agree, needs 6 rounds"
+    if pair.sign_low <= 1 <= pair.sign_high:
+        return "the sign test, which must agree, does not"
+    return "a difference of less than 1 % is not claimed"
 
 
 def _missing(steps: Sequence[AppliedStep]) -> tuple[tuple[str, ...], ...]:
@@ -311,17 +246,16 @@ def _missing(steps: Sequence[AppliedStep]) -> tuple[tuple[str, ...], ...]:
 
 
 def _next(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    lines = (
-        [] if comparison.purpose == "tune" else ["autotune run STUDY                    a night that tunes"]
-    )
-    lines += [
-        f"autotune show {study.name}                    stages, best trials, failures, what was left out"
-    ]
+    name = study.name
+    todo = {f"autotune show {name}": "stages, best trials, failures, what was left out"}
+    if comparison.purpose == "baseline":
+        todo = {"autotune run STUDY": "a night that tunes", **todo}
+    elif not comparison.complete:
+        todo = {f"autotune resume {name}": "goes on, or holds another night where this one is over", **todo}
     if any(arm.name == "automatic" and arm.n for arm in comparison.arms):
-        lines.append(
-            f"autotune export {study.name} --to DIR         the files that keep the automatic configuration"
-        )
-    return tuple(lines)
+        todo[f"autotune export {name} --to DIR"] = "the files that keep the automatic configuration"
+    width = max(map(len, todo))
+    return tuple(f"{command:{width}}    {what}" for command, what in todo.items())
 
 
 def _key(arm: str) -> str:

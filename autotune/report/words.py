@@ -73,6 +73,11 @@ def percent_text(ratio: float, digits: int = 1) -> str:
     return f"{change:+.{digits}f} %"
 
 
+def share_text(share: float) -> str:
+    """1.2 %"""
+    return f"{share * 100:.1f} %"
+
+
 def rate_text(requests_per_s: float) -> str:
     """12,345; small rates keep a decimal."""
     return f"{requests_per_s:,.0f}" if requests_per_s >= 100 else f"{requests_per_s:,.1f}"

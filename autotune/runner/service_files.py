@@ -63,10 +63,10 @@ def service_text(service: Service) -> str:
     run += ["--new-night"] if service.new_night else []
     restore = ["restore", study.board]
     online = "" if service.of_user else "Wants=network-online.target\nAfter=network-online.target\n"
-    lines = [
-        f"ExecStart={_command(service.program, run)}",
-        *([] if study.is_synthetic else [f"ExecStopPost={_command(service.program, restore)}"]),
-    ]
+    # After a death that left nobody to restore. The "-": its own failure would be the unit's, and begin a night that ended well
+    # anew every minute (RestartPreventExitStatus= looks at the night's exit code alone).
+    after = [] if study.is_synthetic else [f"ExecStopPost=-{_command(service.program, restore)}"]
+    lines = [f"ExecStart={_command(service.program, run)}", *after]
     return f"""{_head(study.name)}
 [Unit]
 Description=autotune: the night of {study.name}

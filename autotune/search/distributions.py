@@ -113,11 +113,11 @@ class NumberAxis:
         number = min(max(_number(value), self.low), self.high)
         if not isinstance(self.distribution, IntDistribution):
             return float(number)
-        return round(math.log2(number)) if self._is_exponent else round(number)
+        return round(math.log2(number)) if self.is_exponent else round(number)
 
     def value_of(self, drawn: Drawn) -> Value:
         number = _number(drawn)
-        if self._is_exponent:
+        if self.is_exponent:
             return 1 << round(number)
         return round(number) if self.whole else number
 
@@ -144,7 +144,8 @@ class NumberAxis:
         return min(max(round(number), math.ceil(span.low)), math.floor(span.high))
 
     @property
-    def _is_exponent(self) -> bool:
+    def is_exponent(self) -> bool:
+        """Whether it can say powers of two alone."""
         return self.powers and isinstance(self.distribution, IntDistribution)
 
     def _apart(self, left: float, right: float) -> float:
@@ -294,7 +295,9 @@ class ParameterAxes:
         elements = tuple(int(_number(next(varying))) if still is None else still for still in self.still)
         if exact or elements == self.stock:
             return elements
-        return _rising(elements, self.parameter.spans)
+        axes = iter(self.axes)
+        powers = [still is None and _says_powers(next(axes)) for still in self.still]
+        return _rising(elements, self.parameter.spans, powers)
 
 
 def _axes(
@@ -342,17 +345,26 @@ def _vector_axes(
     return tuple(axes), tuple(still)
 
 
-def _rising(elements: Sequence[int], spans: Sequence[Span]) -> tuple[int, ...]:
-    """Elements inside their ranges that don't decrease from left to right, each moved as little as that asks for."""
-    inside = [
-        min(max(element, math.ceil(span.low)), math.floor(span.high))
-        for element, span in zip(elements, spans, strict=True)
-    ]
-    rising = list(itertools.accumulate(inside, max))
-    ceiling = math.inf
+def _says_powers(axis: Axis) -> bool:
+    return isinstance(axis, NumberAxis) and axis.is_exponent
+
+
+def _rising(elements: Sequence[int], spans: Sequence[Span], powers: Sequence[bool]) -> tuple[int, ...]:
+    """Elements inside their ranges that don't decrease from left to right, each moved as little as that asks for.
+
+    `powers`: which of them stay powers of two, because their axis can say no other number.
+    """
+    rising: list[int] = []
+    floor = 0
+    for element, span, is_power in zip(elements, spans, powers, strict=True):
+        floor = max(floor, min(max(element, math.ceil(span.low)), math.floor(span.high)))
+        floor = _power_from(floor) if is_power else floor
+        rising.append(floor)
+    ceiling = rising[-1]
     for place in range(len(rising) - 1, -1, -1):
-        ceiling = min(ceiling, spans[place].high)
-        rising[place] = int(min(rising[place], ceiling))
+        ceiling = min(ceiling, rising[place], math.floor(spans[place].high))
+        ceiling = 1 << _exponent(max(ceiling, 1)) if powers[place] else ceiling
+        rising[place] = ceiling
     return tuple(rising)
 
 
@@ -390,6 +402,11 @@ def _maybe_number(value: Value | None) -> float | None:
 
 def _is_power(number: float) -> bool:
     return number >= 1 and number == int(number) and int(number).bit_count() == 1
+
+
+def _power_from(number: int) -> int:
+    """The power of two that is at least this number."""
+    return 1 << max(number - 1, 0).bit_length()
 
 
 def _exponent(number: float) -> int:

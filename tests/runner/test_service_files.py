@@ -90,7 +90,7 @@ def test_builds_before_the_night_have_their_time(tmp_path: Path) -> None:
 
 def test_a_board_far_away_is_restored_over_its_cable_and_one_of_numbers_not_at_all(tmp_path: Path) -> None:
     far = a_service(tmp_path, a_study(board="ssh://radxa@rock5b:2222"))
-    assert "ExecStopPost=/usr/bin/python3 -P -m autotune restore ssh://radxa@rock5b:2222\n" in (
+    assert "ExecStopPost=-/usr/bin/python3 -P -m autotune restore ssh://radxa@rock5b:2222\n" in (
         service_text(far)
     )
     assert "ExecStopPost" not in service_text(a_service(tmp_path, a_study(board="synthetic:rock5b")))

@@ -122,6 +122,15 @@ def test_a_size_by_powers_of_two_is_never_anything_else() -> None:
     assert {axis.allowed(number) for number in range(1 << 12, 1 << 24, 997)} == powers
 
 
+def test_an_element_moved_up_to_its_neighbour_stays_a_power_of_two_where_it_can_be_nothing_else() -> None:
+    spans = (Span(low=1, high=8), *(Span(low=1, high=8, scale=Scale.LOG),) * 2)
+    setting = Setting(id="t:x", kind=Kind.VECTOR, low=0, high=1 << 30, length=3, why="t")
+    axes = ParameterAxes.of(Parameter(setting=setting, spans=spans, why="t"), (1, 1, 1), None)
+    drawn: dict[str, int] = {axis.name: place for axis, place in zip(axes.axes, (5, 1, 0), strict=True)}
+    assert axes.value_of(lambda name, distribution: drawn[name], exact=False) == (5, 8, 8)
+    assert axes.value_of(lambda name, distribution: drawn[name], exact=True) == (5, 2, 1)
+
+
 def test_a_step_is_kept_from_the_low_end() -> None:
     (axis,) = ParameterAxes.of(BUDGET, 300, None).axes
     assert {axis.allowed(number) for number in range(100, 1201)} == set(range(100, 1201, 50))
