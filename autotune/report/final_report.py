@@ -10,9 +10,10 @@ from autotune.experiment.synthetic_boards import LABEL
 from autotune.measurement.by_workload import AtRate, WorkloadArm
 from autotune.measurement.comparison import StepGain
 from autotune.report.change_table import changes_of, changes_side_by_side
-from autotune.report.comparison_page import answer, ratio_interval, stamps
+from autotune.report.comparison_page import answer, stamps
 from autotune.report.distillation_parts import pare_down, pare_down_lines
 from autotune.report.excluded_parts import lost_in, lost_table
+from autotune.report.finals_parts import ratio_interval
 from autotune.report.learned_parts import learned_parts
 from autotune.report.limit_parts import limits_table
 from autotune.report.markdown import bullets, plain, table
