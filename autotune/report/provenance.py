@@ -12,8 +12,9 @@ from autotune.installer.boot_files import FAMILIES
 from autotune.installer.exported import Exported
 from autotune.measurement.comparison import Comparison
 from autotune.report.changes import changes
-from autotune.report.comparison_page import answer, doubt_lines, ratio_interval, stamps
+from autotune.report.comparison_page import answer, doubt_lines, stamps
 from autotune.report.distillation_parts import pare_down, pare_down_lines
+from autotune.report.finals_parts import ratio_interval
 from autotune.report.limit_parts import limit_lines
 from autotune.report.nginx_snippet import comment
 from autotune.report.words import interval_text, load_text, local_time_text, rate_text, verdict_text
