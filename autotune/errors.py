@@ -15,7 +15,8 @@ AutotuneError                1  our bug, when raised bare
 │       └── LoadHostMisunderstood  what comes from there is not what an agent says
 ├── StorageError             8  the database
 │   ├── StorageAway          8  it does not take anything now: locked, full, or its server is away
-│   └── StorageLost          8  its file is gone, and what it held could not be saved
+│   ├── StorageLost          8  its file is gone, and what it held could not be saved
+│   └── BundleRefused        8  an archive is no bundle, or not a sound one
 └── Interrupted    129/130/143  stopped by a signal
 """
 
@@ -122,6 +123,10 @@ class StorageAway(StorageError):
 
 
 class StorageLost(StorageError):
+    pass
+
+
+class BundleRefused(StorageError):
     pass
 
 

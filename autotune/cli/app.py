@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from autotune import __version__
-from autotune.cli import applying, board, boards, builds, files, night, report, results, service, studies
+from autotune.cli import (
+    applying,
+    board,
+    boards,
+    builds,
+    carrying,
+    files,
+    night,
+    report,
+    results,
+    service,
+    studies,
+)
 from autotune.cli.edge import Door, output_lost, show_error
 from autotune.cli.output import colours, examples, print_lines
 from autotune.cli.streams import let_go, open_missing
@@ -56,6 +68,7 @@ studies.add_commands(app)
 service.add_commands(app)
 results.add_commands(app)
 report.add_commands(app)
+carrying.add_commands(app)
 board.add_commands(app)
 applying.add_commands(app)
 boards.add_commands(app)

@@ -40,9 +40,11 @@ def apply(name: StudyName, which: Which, *, storage: StorageOption = "", json: J
     from autotune.report.changes import changes
     from autotune.runner.applying import apply as put_in_place
     from autotune.runner.applying import choose
+    from autotune.runner.carried import require_measured_here
 
     with open_study(storage, name) as store:
         study = store.study(name)
+        require_measured_here(study, store.origin(name), "apply")
         chosen = choose(study, store.log(name), which)
     kept = put_in_place(study, chosen)
     if not json:

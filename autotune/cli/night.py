@@ -119,14 +119,20 @@ def resume(
     purpose: PurposeOption = "",
 ) -> None:
     """Go on with a study from the database alone."""
+    from autotune.runner.carried import require_measured_here
+
     asked: Purpose | None = "tune" if purpose == "tune" else "baseline" if purpose == "baseline" else None
     with open_store(options.storage, read_only=False) as store:
-        _night(store, store.study(name), options, Wishes(trials=trials, rounds=rounds, purpose=asked))
+        study = store.study(name)
+        # What runs apart from this terminal was let through, and is given its name alone.
+        require_measured_here(study, store.origin(name), "run" if options.detached else "resume")
+        _night(store, study, options, Wishes(trials=trials, rounds=rounds, purpose=asked))
 
 
 def _enter(options: NightOptions, file: str, wishes: Wishes) -> None:
     from autotune.cli.morning import Morning
     from autotune.errors import DefinitionError
+    from autotune.runner.carried import require_measured_here
     from autotune.storage.store import Store
 
     question = study_file(file)
@@ -138,6 +144,7 @@ def _enter(options: NightOptions, file: str, wishes: Wishes) -> None:
             morning = Morning(store, known, options.summary_command)
             _tell_failure(known, problem, morning, json=options.json)
             raise
+        require_measured_here(question, store.origin(question.name), "run")
         _night(store, question, options, wishes)
 
 

@@ -125,7 +125,7 @@ def _page(one: StudySummary, others: Sequence[str]) -> Page:
     ]
     if _is_running(one):
         lines = [f"autotune stop {one.name}"]
-    elif one.outcome == "complete":
+    elif one.outcome == "complete" or (one.carried and not is_synthetic(one.board)):
         lines = [f"autotune compare {one.name}", f"autotune show {one.name}"]
     else:
         lines = [f"autotune resume {one.name}", f"autotune show {one.name}"]
@@ -153,6 +153,8 @@ def _is_running(one: StudySummary) -> bool:
 def _state(one: StudySummary) -> str:
     if _is_running(one) and one.sitting is not None:
         return f"running: process {one.sitting.pid} on {one.sitting.host}"
+    if one.carried:
+        return f"{one.outcome or 'not finished'} (from a bundle)"
     if one.outcome:
         return one.outcome
     if one.sitting is not None:
@@ -185,6 +187,7 @@ def _summary_json(one: StudySummary) -> dict[str, Json]:
         "best_trial": one.best_trial,
         "deadline": one.deadline,
         "outcome": one.outcome or None,
+        "from_bundle": one.carried,
         "running": _is_running(one),
         "pid": one.sitting.pid if one.sitting is not None and _is_running(one) else None,
         "last_at": one.last_at or None,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection, Engine
 
-from autotune.errors import BoardBusy, StorageError
+from autotune.errors import BoardBusy, StorageError, UsageError
 from autotune.experiment.events import (
     EVENT,
     Event,
@@ -22,12 +22,13 @@ from autotune.experiment.events import (
     Proposal,
     Sample,
     SampleKey,
-    Void,
 )
 from autotune.experiment.study import Study
 from autotune.storage.database import LOCK_PATIENCE_S, Place, complaints, default_url, open_engine, reading
 from autotune.storage.difference import refusal
 from autotune.storage.lost_file import OpenFile
+from autotune.storage.origins import Carried, Origin, insert, origin_of
+from autotune.storage.rows import columns_of, says, storable
 from autotune.storage.summary import Sitting, StudySummary, standing
 from autotune.storage.tables import EVENTS, RAW, SITTINGS, STOP_REQUESTS, STUDIES
 
@@ -155,6 +156,7 @@ class Store:
                 outcome=stands.outcome,
                 last_at=stands.last_at,
                 purpose=stands.purpose,
+                carried=origin_of(connection, row.id) is not None,
             )
 
     def aa_record(self) -> AARecord:
@@ -206,11 +208,11 @@ class Store:
                 sa.select(sa.func.coalesce(sa.func.max(EVENTS.c.seq), 0)).where(EVENTS.c.study_id == study_id)
             ).scalar_one()
             connection.execute(
-                sa.insert(EVENTS).values(study_id=study_id, seq=last + 1, body=body, **_columns(event))
+                sa.insert(EVENTS).values(study_id=study_id, seq=last + 1, body=body, **columns_of(event))
             )
             if raw and isinstance(event, (Sample, Failure)):
                 connection.execute(
-                    sa.insert(RAW).values(study_id=study_id, sample_key=event.key.text, text=_storable(raw))
+                    sa.insert(RAW).values(study_id=study_id, sample_key=event.key.text, text=storable(raw))
                 )
 
     def raw(self, name: str, key: SampleKey) -> str:
@@ -229,6 +231,24 @@ class Store:
             mine = RAW.c.study_id == self._id(connection, name)
             rows = connection.execute(sa.select(RAW.c.sample_key, RAW.c.text).where(mine)).all()
             return {row.sample_key: row.text for row in rows}
+
+    # Bundles
+
+    def origin(self, name: str) -> Origin | None:
+        """The bundle that the study came in; None: it was measured from here."""
+        with self._look() as connection:
+            return origin_of(connection, self._id(connection, name))
+
+    def carry_in(self, carried: Carried, origin: Origin) -> None:
+        """Enters a study that was measured elsewhere, whole or not at all. Raises UsageError when its name is taken."""
+        name = carried.study.name
+        with self._changes() as connection:
+            if self._row(connection, name) is not None:
+                raise UsageError(
+                    f"{self._place.shown} has a study {name} already; nothing was stored",
+                    hint=f"Give it another name: --as {name}-2",
+                )
+            insert(connection, carried, origin)
 
     # Who runs it
 
@@ -376,9 +396,9 @@ class Store:
                 query = query.where(EVENTS.c.proposal == event.number)
             case _:
                 last = connection.execute(query.order_by(EVENTS.c.seq.desc()).limit(1)).scalar()
-                return last is not None and _says(last, body)
+                return last is not None and says(last, body)
         stored = connection.execute(query).scalar()
-        if stored is not None and not _says(stored, body):
+        if stored is not None and not says(stored, body):
             raise StorageError(
                 f"study {name} already has another {what}",
                 hint=f"two programs may be writing to {self._place.shown}: see `autotune status {name}`",
@@ -402,47 +422,8 @@ class Store:
         return connection.execute(query).scalar() is not None
 
 
-def _says(stored: str, body: str) -> bool:
-    """Whether the stored text says this event, perhaps in the words of a program that knew fewer fields."""
-    if stored == body:
-        return True
-    try:
-        return EVENT.validate_json(stored).model_dump_json() == body
-    except ValidationError:
-        return False
-
-
-def _columns(event: Event) -> dict[str, Any]:
-    columns: dict[str, Any] = {"kind": event.kind, "at": event.at}
-    match event:
-        case Sample() | Failure():
-            columns |= {
-                "night": event.key.night,
-                "stage": event.key.stage.value,
-                "arm": event.arm.kind,
-                "trial": event.arm.number if event.arm.kind == "trial" else None,
-                "sample_key": event.key.text,
-            }
-            if isinstance(event, Sample):
-                columns["requests_per_s"] = event.rate
-            else:
-                columns["blame"] = event.blame
-        case Void():
-            columns |= {"night": event.key.night, "voids": event.key.text}
-        case Proposal():
-            columns |= {"night": event.night, "proposal": event.number}
-        case _:
-            columns["night"] = event.night
-    return columns
-
-
 def _process(sitting: Sitting) -> tuple[int, str, str, str]:
     return sitting.pid, sitting.host, sitting.boot_id, sitting.started_at
-
-
-def _storable(raw: str) -> str:
-    """Text that every database takes: no NUL and no half characters."""
-    return raw.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _now() -> str:

@@ -48,7 +48,7 @@ class StudySummary:
 
     `best` is a ratio to stock: of the finals once there are any, else of the ranking's first, else the rough
     drift-corrected ratio of the trial that looks best so far, which over-states. None: nothing to say yet.
-    `night` 0: none has begun. `purpose` of that night: tune or baseline. `outcome` "": the latest night is not over. `last_at` "": no event yet.
+    `carried`: it came in a bundle. `night` 0: none has begun. `purpose` of that night: tune or baseline. `outcome` "": the latest night is not over. `last_at` "": no event yet.
     """
 
     name: str
@@ -66,6 +66,7 @@ class StudySummary:
     last_at: str
     board: str
     purpose: str = "tune"
+    carried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

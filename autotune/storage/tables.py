@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 VERSION_TABLE = "autotune_alembic_version"
-REVISIONS = ("0001", "0002")  # oldest first
+REVISIONS = ("0001", "0002", "0003")  # oldest first
 HEAD = REVISIONS[-1]
 PREFIX = "autotune_"
 OPTUNA_TABLES = frozenset(
@@ -87,6 +87,16 @@ STOP_REQUESTS = Table(
     METADATA,
     Column("study_id", Integer, ForeignKey("autotune_studies.id"), primary_key=True),
     Column("at", String(40), nullable=False),
+)
+
+ORIGINS = Table(  # of studies that came in a bundle; one that was measured from here has no row
+    "autotune_origins",
+    METADATA,
+    Column("study_id", Integer, ForeignKey("autotune_studies.id"), primary_key=True),
+    Column("at", String(40), nullable=False),
+    Column("sha256", String(64), nullable=False),  # of the archive
+    Column("program", String(40), nullable=False),  # the version that made the bundle
+    Column("redacted", Integer, nullable=False),
 )
 
 VERSION = Table(VERSION_TABLE, METADATA, Column("version_num", String(32), primary_key=True))

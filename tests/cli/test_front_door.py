@@ -25,6 +25,8 @@ COMMANDS = (
     ("report",),
     ("show",),
     ("export",),
+    ("bundle",),
+    ("unbundle",),
     ("apply",),
     ("doctor",),
     ("restore",),
