@@ -117,8 +117,9 @@ def _page(one: StudySummary, others: Sequence[str]) -> Page:
     rows = [
         ("state", _state(one)),
         ("stage", one.stage),
-        ("samples", f"{one.samples:,}, and {one.failures:,} failed"),
-        ("trials", f"{one.trials:,}"),
+        ("samples", f"{one.night_samples:,}, and {one.night_failures:,} failed"),
+        ("trials", f"{one.night_trials:,}"),
+        *_in_all(one),
         ("best", _best_text(one)),
         ("deadline", local_time_text(one.deadline) if one.deadline else "none"),
         ("last event", local_time_text(one.last_at) if one.last_at else "none"),
@@ -136,6 +137,14 @@ def _page(one: StudySummary, others: Sequence[str]) -> Page:
     if others:
         parts.append(Paragraph(lines=(f"Also here: {', '.join(others)}",), tone="quiet"))
     return Page(parts=tuple(parts))
+
+
+def _in_all(one: StudySummary) -> list[tuple[str, str]]:
+    """What the nights before had, too; nothing in the first one."""
+    if one.night < 2:
+        return []
+    counts = f"{one.samples:,} samples, {one.failures:,} failed, {one.trials:,} trials"
+    return [(f"all {one.night} nights", counts)]
 
 
 def _aim(one: StudySummary) -> str:
@@ -167,7 +176,7 @@ def _best_text(one: StudySummary) -> str:
 
     if one.best is None:
         return "-"
-    if one.stage in {"ended", "finals"}:
+    if one.best_is_final:
         return f"{ratio_text(one.best)} of stock"
     trial = "" if one.best_trial is None else f", trial {one.best_trial}"
     return f"{ratio_text(one.best)} of stock so far{trial}"
@@ -183,8 +192,14 @@ def _summary_json(one: StudySummary) -> dict[str, Json]:
         "samples": one.samples,
         "failures": one.failures,
         "trials": one.trials,
+        "of_night": {
+            "samples": one.night_samples,
+            "failures": one.night_failures,
+            "trials": one.night_trials,
+        },
         "best": one.best,
         "best_trial": one.best_trial,
+        "best_is_final": one.best_is_final,
         "deadline": one.deadline,
         "outcome": one.outcome or None,
         "from_bundle": one.carried,

@@ -29,7 +29,7 @@ from autotune.storage.difference import refusal
 from autotune.storage.lost_file import OpenFile
 from autotune.storage.origins import Carried, Origin, insert, origin_of
 from autotune.storage.rows import columns_of, says, storable
-from autotune.storage.summary import Sitting, StudySummary, standing
+from autotune.storage.summary import Sitting, StudySummary, summary_of
 from autotune.storage.tables import EVENTS, RAW, SITTINGS, STOP_REQUESTS, STUDIES
 
 if TYPE_CHECKING:
@@ -139,23 +139,13 @@ class Store:
             row = self._row(connection, name)
             if row is None:
                 raise self._unknown(connection, name)
-            stands = standing(connection, row.id)
-            return StudySummary(
+            return summary_of(
+                connection,
+                row.id,
                 name=name,
                 created=row.created,
                 board=json.loads(row.definition).get("board", "local"),
                 sitting=self._sitting(connection, row.id),
-                stage=stands.stage,
-                night=stands.night,
-                samples=stands.samples,
-                failures=stands.failures,
-                trials=stands.trials,
-                best=stands.best,
-                best_trial=stands.best_trial,
-                deadline=stands.deadline,
-                outcome=stands.outcome,
-                last_at=stands.last_at,
-                purpose=stands.purpose,
                 carried=origin_of(connection, row.id) is not None,
             )
 

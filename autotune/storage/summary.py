@@ -46,44 +46,41 @@ class Sitting:
 class StudySummary:
     """Where a study stands.
 
-    `best` is a ratio to stock: of the finals once there are any, else of the ranking's first, else the rough
-    drift-corrected ratio of the trial that looks best so far, which over-states. None: nothing to say yet.
-    `carried`: it came in a bundle. `night` 0: none has begun. `purpose` of that night: tune or baseline. `outcome` "": the latest night is not over. `last_at` "": no event yet.
+    `best` is a ratio to stock: of the finals once there are any (`best_is_final`), else of the ranking's first, else the rough
+    drift-corrected ratio of the trial that looks best so far, which over-states. None: nothing to say yet. A night that is over
+    without finals of its own leaves those of the night before. `samples`, `failures`, `trials` are of all nights, those with
+    `night_` of the last one. `carried`: it came in a bundle. `night` 0: none has begun. `purpose` of that night: tune or baseline. `outcome` "": the latest night is not over. `last_at` "": no event yet.
     """
 
     name: str
-    stage: str
-    night: int
-    samples: int
-    failures: int
-    trials: int
-    best: float | None
-    best_trial: int | None
-    deadline: str | None
-    outcome: str
-    sitting: Sitting | None
     created: str
-    last_at: str
     board: str
-    purpose: str = "tune"
+    sitting: Sitting | None
     carried: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What the events' columns tell: a StudySummary without its name, its creation and its process."""
-
     stage: str = "not begun"
     night: int = 0
     samples: int = 0
     failures: int = 0
     trials: int = 0
+    night_samples: int = 0
+    night_failures: int = 0
+    night_trials: int = 0
     best: float | None = None
     best_trial: int | None = None
+    best_is_final: bool = False
     deadline: str | None = None
     outcome: str = ""
     last_at: str = ""
     purpose: str = "tune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Best:
+    """The figure of StudySummary with the trial that it is of; None: there is none."""
+
+    ratio: float | None = None
+    trial: int | None = None
+    is_final: bool = False
 
 
 _COLUMNS = (
@@ -101,13 +98,22 @@ _COLUMNS = (
 )
 
 
-def standing(connection: Connection, study_id: int) -> Standing:
+def summary_of(
+    connection: Connection,
+    study_id: int,
+    *,
+    name: str,
+    created: str,
+    board: str,
+    sitting: Sitting | None,
+    carried: bool,
+) -> StudySummary:
     """Where the study with this id stands."""
     rows = connection.execute(
         sa.select(*_COLUMNS).where(EVENTS.c.study_id == study_id).order_by(EVENTS.c.seq)
     ).all()
     if not rows:
-        return Standing()
+        return StudySummary(name=name, created=created, board=board, sitting=sitting, carried=carried)
     bodies = _bodies(connection, study_id, rows)
     void = {row.voids for row in rows if row.voids is not None}
     samples = [row for row in rows if row.kind == "sample" and row.sample_key not in void]
@@ -115,15 +121,26 @@ def standing(connection: Connection, study_id: int) -> Standing:
     ended = bodies.get("night ended", {})
     night = int(begun.get("night", 0))
     outcome = str(ended.get("outcome", "")) if ended.get("night") == night else ""
-    best, best_trial = _best(samples, rows, bodies.get("ranking", {}), night)
-    return Standing(
+    best = _best(samples, rows, bodies.get("ranking", {}), night, is_over=bool(outcome))
+    failures = [row for row in rows if row.kind == "failure"]
+    trials = [row for row in rows if row.kind == "proposal"]
+    return StudySummary(
+        name=name,
+        created=created,
+        board=board,
+        sitting=sitting,
+        carried=carried,
         stage=_stage(rows, bodies.get("ranking", {}), night, outcome),
         night=night,
         samples=len(samples),
-        failures=sum(row.kind == "failure" for row in rows),
-        trials=sum(row.kind == "proposal" for row in rows),
-        best=best,
-        best_trial=best_trial,
+        failures=len(failures),
+        trials=len(trials),
+        night_samples=sum(row.night == night for row in samples),
+        night_failures=sum(row.night == night for row in failures),
+        night_trials=sum(row.night == night for row in trials),
+        best=best.ratio,
+        best_trial=best.trial,
+        best_is_final=best.is_final,
         deadline=begun.get("deadline"),
         outcome=outcome,
         last_at=rows[-1].at,
@@ -162,24 +179,34 @@ def _stage(rows: Sequence[Any], ranking: Mapping[str, Any], night: int, outcome:
 
 
 def _best(
-    samples: Sequence[Any], rows: Sequence[Any], ranking: Mapping[str, Any], night: int
-) -> tuple[float | None, int | None]:
+    samples: Sequence[Any], rows: Sequence[Any], ranking: Mapping[str, Any], night: int, *, is_over: bool
+) -> _Best:
     ranked: Sequence[int] = ranking.get("trials", ()) if ranking.get("night") == night else ()
-    finals: dict[str, list[float]] = defaultdict(list)
-    for row in samples:
-        if row.stage == "finals" and row.night == night and row.requests_per_s > 0:
-            finals[row.arm].append(math.log(row.requests_per_s))
-    if finals["automatic"] and finals["stock"]:
-        ratio = math.exp(fmean(finals["automatic"]) - fmean(finals["stock"]))
-        return ratio, ranked[0] if ranked else None
+    finals = _finals_ratios(samples)
+    told = night if not is_over or night in finals else max(finals, default=night)
+    if told in finals:
+        return _Best(ratio=finals[told], trial=ranked[0] if ranked and told == night else None, is_final=True)
     if ranked:
-        return math.exp(ranking["scores"][0]), ranked[0]
+        return _Best(ratio=math.exp(ranking["scores"][0]), trial=ranked[0])
     barred = {row.trial for row in rows if row.kind == "failure" and row.blame == "configuration"}
     scores = {trial: fmean(found) for trial, found in _rough_scores(samples).items() if trial not in barred}
     if not scores:
-        return None, None
+        return _Best()
     first = max(scores, key=lambda trial: (scores[trial], -trial))
-    return math.exp(scores[first]), first
+    return _Best(ratio=math.exp(scores[first]), trial=first)
+
+
+def _finals_ratios(samples: Sequence[Any]) -> dict[int, float]:
+    """Automatic to stock in the finals of each night that has some of both."""
+    finals: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for row in samples:
+        if row.stage == "finals" and row.requests_per_s > 0:
+            finals[row.night, row.arm].append(math.log(row.requests_per_s))
+    return {
+        night: math.exp(fmean(logs) - fmean(finals[night, "stock"]))
+        for (night, arm), logs in list(finals.items())
+        if arm == "automatic" and finals[night, "stock"]
+    }
 
 
 def _rough_scores(samples: Sequence[Any]) -> dict[int, list[float]]:
