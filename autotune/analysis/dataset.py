@@ -43,6 +43,16 @@ class Dataset:
     def configurations(self) -> int:
         return len(set(self.groups.tolist()))
 
+    @property
+    def varied(self) -> frozenset[str]:
+        """The settings that didn't have the same value in every trial."""
+        if not self.values:
+            return frozenset()
+        first = self.values[0]
+        return frozenset(
+            id_ for id_, value in first.items() if any(one.get(id_) != value for one in self.values)
+        )
+
     def part(self, rows: NDArray[np.int64]) -> Dataset:
         """These trials alone."""
         _, groups = np.unique(self.groups[rows], return_inverse=True)

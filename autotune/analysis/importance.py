@@ -13,6 +13,15 @@ from dataclasses import dataclass, field, replace
 
 from autotune.analysis.dataset import Dataset, dataset_of
 from autotune.analysis.ensemble import best_ensemble
+from autotune.analysis.findings import (
+    Dependence,
+    Interaction,
+    dependence_of,
+    interactions_of,
+    told_apart,
+)
+from autotune.analysis.importance_doubts import importance_doubts
+from autotune.analysis.questions import Questions
 from autotune.analysis.reference import families, reference_of
 from autotune.analysis.shares import Shares
 from autotune.experiment.events import AppliedStep, Doubt, Event, NightBegun
@@ -21,6 +30,18 @@ from autotune.measurement.comparison import compare
 from autotune.measurement.logbook import Logbook, read_log
 from autotune.space.value import Value
 
+__all__ = [
+    "Dependence",
+    "Importance",
+    "Interaction",
+    "ParameterImportance",
+    "StepImportance",
+    "StepValue",
+    "importance_of",
+]
+
+MOST_DEPENDENCES = 6
+MOST_IN_PAIRS = 8
 FEWEST_CONFIGURATIONS = 30
 """With fewer, five folds of them say nothing of a model."""
 USEFUL_R2 = 0.3
@@ -42,30 +63,6 @@ class ParameterImportance:
     high: float
     step: int | None = None
     parts: tuple[ParameterImportance, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dependence:
-    """What a parameter's values are worth, all others evenly over the space: ratios to its stock value, and their limits.
-
-    `trials`: how many of the study's trials had about this value.
-    """
-
-    id: str
-    values: tuple[Value, ...]
-    ratios: tuple[float, ...]
-    lows: tuple[float, ...]
-    highs: tuple[float, ...]
-    trials: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interaction:
-    """Two parameters whose effects depend on each other. `strength`: share of the variance that only both together explain."""
-
-    a: str
-    b: str
-    strength: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +130,9 @@ def importance_of(study: Study, log: Sequence[Event], night: int | None = None) 
         r2=said.r2,
         configurations=data.configurations,
         steps=_steps(study, log, book, begun, said),
+        dependences=said.dependences,
+        interactions=said.interactions,
+        doubts=importance_doubts(data, book, begun, said.r2) if said.parameters else (),
     )
 
 
@@ -145,27 +145,41 @@ class _Said:
     reason: str = ""
     model: str = ""
     r2: float | None = None
+    dependences: tuple[Dependence, ...] = ()
+    interactions: tuple[Interaction, ...] = ()
 
 
 def _said(study: Study, data: Dataset, begun: NightBegun) -> _Said:
     if data.configurations < FEWEST_CONFIGURATIONS:
         few = f"{data.configurations} different configurations have a score"
         return _Said(reason=f"{few}, and a model of them needs {FEWEST_CONFIGURATIONS}")
-    reference = reference_of(study, begun, study.seed)
-    model = best_ensemble(data, reference, study.seed)
+    reference = reference_of(study, begun, data.varied, study.seed)
+    if not reference.space.parameters:
+        return _Said(reason="no parameter was ever varied")
+    questions = Questions(reference, data)
+    model = best_ensemble(data, questions, study.seed)
     if model.r2 < USEFUL_R2:
         return _Said(
             reason=f"the best model, a {model.name}, foretells {max(model.r2, 0):.0%} of what it hasn't seen: too little",
             model=model.name,
             r2=model.r2,
         )
-    shares = Shares(reference, model)
-    parameters = [_group(shares, members, begun.steps) for members in families(reference.space)]
+    shares = Shares(questions, model)
+    groups = told_apart(reference.space, families(reference.space), data)
+    parameters = sorted(
+        (_group(shares, members, begun.steps) for members in groups), key=lambda one: -one.share
+    )
+    by_itself = {part.id: part.share for one in parameters for part in one.parts or (one,)}
+    foremost = sorted(by_itself, key=lambda id_: -by_itself[id_])[:MOST_DEPENDENCES]
     return _Said(
-        parameters=tuple(sorted(parameters, key=lambda one: -one.share)),
-        shares={part.id: part.share for one in parameters for part in one.parts or (one,)},
+        parameters=tuple(parameters),
+        shares=by_itself,
         model=model.name,
         r2=model.r2,
+        dependences=tuple(
+            dependence_of(questions, model, data, reference.space.parameter(id_)) for id_ in foremost
+        ),
+        interactions=interactions_of(shares, [one.members for one in parameters[:MOST_IN_PAIRS]]),
     )
 
 
