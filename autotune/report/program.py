@@ -52,7 +52,10 @@ def _needed(start: str) -> set[str]:
             continue
         found.add(name)
         waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
-        waiting += _imported(_source(name))
+        if (
+            name != _PACKAGE
+        ):  # what it offers to Python's users is imported when they ask for it, and nobody does there
+            waiting += _imported(_source(name))
     return found
 
 

@@ -116,8 +116,12 @@ def test_an_export_of_it_has_the_same_files(
     for url, folder in ((there, "first"), (here, "second")):
         done = autotune("export", "named", "--to", str(tmp_path / folder), "--storage", url)
         assert done.exit_code == 0, done.stderr
-    sysctl = "99-autotune.conf"
-    assert (tmp_path / "second" / sysctl).read_text() == (tmp_path / "first" / sysctl).read_text()
+    first, second = (
+        {file.name: file.read_text() for file in (tmp_path / folder / "files").iterdir()}
+        for folder in ("first", "second")
+    )
+    assert first
+    assert first == second
 
 
 @pytest.mark.parametrize(

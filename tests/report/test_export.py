@@ -263,6 +263,11 @@ def test_a_night_that_never_was_and_a_word_that_is_neither_are_usage_errors() ->
             export_files(study, log, *words)
 
 
+def test_the_program_is_no_more_than_what_installing_needs(files: dict[str, str]) -> None:
+    rooms = {place.split("/")[2] for place in files if place.startswith("program/autotune/")}
+    assert rooms == {"__init__.py", "agent", "installer"}
+
+
 def test_install_and_uninstall_can_be_run_as_they_are(tmp_path: Path) -> None:
     study = a_study()
     write_files(tmp_path / "out", export_files(study, a_night(study)))
