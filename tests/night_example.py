@@ -180,6 +180,7 @@ def a_study(name: str = "invented", *, winner: bool = True, **changes: object) -
             distillation_pairs=6,
             finals_rounds=12,
             series_rounds=4,
+            attribution_rounds=6,
         ),
         seed=7 if winner else 8,
     )

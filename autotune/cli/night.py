@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from dataclasses import dataclass
@@ -40,6 +41,16 @@ RoundsOption: TypeAlias = Annotated[
     int | None,
     typer.Option("--rounds", metavar="N", min=1, max=300, help="Measure each hand-tuned step this often."),
 ]
+AttributionOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--attribution",
+        metavar="N",
+        min=0,
+        max=100,
+        help="So many rounds of each step alone, and of all without it; left out: where time allows.",
+    ),
+]
 PurposeOption: TypeAlias = Annotated[str, typer.Option("--purpose", hidden=True)]
 WaitOption: TypeAlias = Annotated[
     float,
@@ -55,6 +66,7 @@ class Wishes:
 
     trials: int | None = None
     rounds: int | None = None
+    attribution: int | None = None
     purpose: Purpose | None = None
 
 
@@ -79,7 +91,9 @@ def add_commands(app: typer.Typer) -> None:
         "baseline",
         rich_help_panel=panel,
         epilog=examples(
-            "autotune baseline quickstart", "autotune baseline studies/localhost.toml --rounds 12 --hours 1"
+            "autotune baseline quickstart",
+            "autotune baseline studies/localhost.toml --rounds 12 --hours 1",
+            "autotune baseline quickstart --rounds 6 --attribution 6",
         ),
     )(baseline)
     app.command(
@@ -100,13 +114,19 @@ def run(options: NightOptions, study: StudyFile, *, trials: TrialsOption = None)
 
 
 @with_night_options
-def baseline(options: NightOptions, study: StudyFile, *, rounds: RoundsOption = None) -> None:
+def baseline(
+    options: NightOptions,
+    study: StudyFile,
+    *,
+    rounds: RoundsOption = None,
+    attribution: AttributionOption = None,
+) -> None:
     """Measure stock and the hand-tuned steps alone.
 
-    Each step on top of those before it; no search and no finals. A later `autotune run` of the same study tunes.
-    The same command again resumes.
+    Each step on top of those before it, then, with --attribution or where time allows, what each is worth by itself; no
+    search and no finals. A later `autotune run` of the same study tunes. The same command again resumes.
     """
-    _enter(options, study, Wishes(rounds=rounds, purpose="baseline"))
+    _enter(options, study, Wishes(rounds=rounds, attribution=attribution, purpose="baseline"))
 
 
 @with_night_options
@@ -116,6 +136,7 @@ def resume(
     *,
     trials: TrialsOption = None,
     rounds: RoundsOption = None,
+    attribution: AttributionOption = None,
     purpose: PurposeOption = "",
 ) -> None:
     """Go on with a study from the database alone."""
@@ -126,7 +147,8 @@ def resume(
         study = store.study(name)
         # What runs apart from this terminal was let through, and is given its name alone.
         require_measured_here(study, store.origin(name), "run" if options.detached else "resume")
-        _night(store, study, options, Wishes(trials=trials, rounds=rounds, purpose=asked))
+        wishes = Wishes(trials=trials, rounds=rounds, attribution=attribution, purpose=asked)
+        _night(store, study, options, wishes)
 
 
 def _enter(options: NightOptions, file: str, wishes: Wishes) -> None:
@@ -240,6 +262,7 @@ def _watched_night(
             deadline_s=None if end is None else end.timestamp(),
             trials=wishes.trials,
             rounds=wishes.rounds,
+            attribution=wishes.attribution,
             new_night=options.new_night,
             purpose=wishes.purpose,
         )
@@ -265,7 +288,7 @@ def _detach(store: Store, study: Study, end: datetime | None, options: NightOpti
         arguments += ["--until", end.isoformat()]
     if options.new_night:
         arguments.append("--new-night")
-    for name, value in (("trials", wishes.trials), ("rounds", wishes.rounds), ("purpose", wishes.purpose)):
+    for name, value in dataclasses.asdict(wishes).items():
         if value is not None:
             arguments += [f"--{name}", str(value)]
     pid = start_detached(arguments, log, storage=store.url, summary_command=options.summary_command)

@@ -68,7 +68,8 @@
     distillation_pairs = 12                  # pairs of the winner against itself pared down; 0: it is shipped as it was found
     finals_rounds = 24                       # rounds of stock, hand-tuned, automatic: a multiple of 3, at least 12
     looks = false                            # true: the finals end at a quarter, half or three of them once all is decided
-    series_rounds = 6                        # rounds of the hand-tuned steps
+    series_rounds = 6                        # rounds of the hand-tuned steps, one on top of the other
+    attribution_rounds = 6                   # and of each alone, and of all without it; left out: where time allows; 0: none
     hours = 8                                # when `--until` and `--hours` say nothing
     lease = "60s"                            # how long the board waits for a silent controller before it restores itself
 
@@ -267,7 +268,7 @@ def _budget(table: Table) -> Budget:
     usual = Budget()
     table.only(
         "calibration_pairs", "candidates", "reference_every", "repeats", "finalists", "finalist_pairs",
-        "distillation_pairs", "finals_rounds", "looks", "series_rounds", "hours", "lease",
+        "distillation_pairs", "finals_rounds", "looks", "series_rounds", "attribution_rounds", "hours", "lease",
     )  # fmt: skip
     finals_rounds = table.whole("finals_rounds", 12, 300, default=usual.finals_rounds)
     if finals_rounds % 3:
@@ -285,6 +286,9 @@ def _budget(table: Table) -> Budget:
         looks=table.flag("looks", default=usual.looks),
         series_rounds=table.whole("series_rounds", 0, 100, default=usual.series_rounds),
         hours=table.number("hours", 0.05, 168, default=8) if table.has("hours") else None,
+        attribution_rounds=table.whole("attribution_rounds", 0, 100)
+        if table.has("attribution_rounds")
+        else None,
         # The canary waits 5 s for an answer, and the agent hears nothing meanwhile.
         lease_s=table.seconds("lease", 5, 600, default_s=usual.lease_s),
     )

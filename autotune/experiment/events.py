@@ -27,6 +27,7 @@ class Stage(StrEnum):
     DISTILLATION = "distillation"
     FINALS = "finals"
     SERIES = "series"
+    ATTRIBUTION = "attribution"
 
 
 RETAKES = 3
@@ -146,16 +147,24 @@ class Measurement(Record):
 
 
 class Arm(Record):
-    """What is being measured, apart from where in the night: stock, hand-tuned, automatic, a step, a trial, or a subset
-    of the winning trial's changes (by its place in the night's Subsets).
+    """What is being measured, apart from where in the night: stock, hand-tuned, automatic, a step with those before it, a step
+    alone, all steps without one, a trial, or a subset of the winning trial's changes (by its place in the night's Subsets).
     """
 
-    kind: Literal["stock", "hand-tuned", "automatic", "step", "trial", "subset"]
+    kind: Literal["stock", "hand-tuned", "automatic", "step", "alone", "without", "trial", "subset"]
     number: int = 0
 
     @property
     def text(self) -> str:
-        return f"{self.kind} {self.number}" if self.kind in ("step", "trial", "subset") else self.kind
+        match self.kind:
+            case "step" | "trial" | "subset":
+                return f"{self.kind} {self.number}"
+            case "alone":
+                return f"step {self.number} alone"
+            case "without":
+                return f"all steps but {self.number}"
+            case _:
+                return self.kind
 
 
 class AppliedStep(Record):
@@ -180,7 +189,7 @@ class NightBegun(Record):
 
     `stock` has the value of every usable setting as read tonight; `facts` the board and workload facts that
     expressions use; `steps` the hand-tuned sequence as it applies here; `space_ids` the parameters that can be tuned; `offered` the words this
-    board takes, where they depend on the board. `purpose` baseline: only the hand-tuned series is measured.
+    board takes, where they depend on the board. `purpose` baseline: only the hand-tuned steps are measured.
     `line_mbit_per_s`: speed of the network card that the load comes over; None: loopback, or a card that doesn't tell.
     """
 
@@ -220,6 +229,7 @@ class Plan(Record):
     distillation_pairs: int = 0
     finals_rounds: int
     series_rounds: int
+    attribution_rounds: int = 0
     sample_s: float
     reason: str = ""
 

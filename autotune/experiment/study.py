@@ -224,6 +224,7 @@ class Budget(Record):
     Pairs are two samples, rounds are one sample per arm. `finals_rounds` is a multiple of 3.
     `looks`: the finals end early when every comparison is decided at one of four looks, fixed beforehand.
     `repeats`: how many samples the search may give one promising trial in all; 1: one sample each and no more.
+    `attribution_rounds` None: where time allows; 0: none.
     `lease_s`: how long the board waits for a silent controller before it restores itself.
     """
 
@@ -237,6 +238,7 @@ class Budget(Record):
     finals_rounds: Annotated[int, Field(ge=12, le=300, multiple_of=3)] = 24
     looks: bool = False
     series_rounds: Annotated[int, Field(ge=0, le=100)] = 6
+    attribution_rounds: Annotated[int, Field(ge=0, le=100)] | None = None
     hours: float | None = None
     lease_s: float = 60.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from autotune.experiment.events import (
     Stage,
 )
 from autotune.experiment.study import Study
+from autotune.measurement.attribution import Attribution, attribution_of
 from autotune.measurement.bounds import latency_p99_s
 from autotune.measurement.by_workload import (
     GoalResult,
@@ -163,6 +164,8 @@ class Comparison:
     """The last of the steps against stock, in the series alone; `number` 0. None: no step changes anything here."""
     how_far: HowFar = HowFar()
 
+    attribution: Attribution = field(default_factory=Attribution)
+
     def arm(self, name: str) -> ArmSummary | None:
         return next((one for one in self.arms if one.name == name), None)
 
@@ -226,6 +229,7 @@ def compare(study: Study, log: Sequence[Event], night: int | None = None) -> Com
         limits=limits,
         all_steps=_all_steps(book, asked),
         how_far=_how_far(study, book, asked, finals, len(arms)),
+        attribution=attribution_of(study, book, asked),
         purpose=book.begun[asked].purpose,
     )
 

@@ -10,6 +10,9 @@ from scipy.special import bdtr, ndtri, stdtrit
 
 from autotune.experiment.events import Event, Plan, Stage
 from autotune.experiment.study import Budget, Study
+from autotune.measurement.attribution_rounds import FEWEST as FEWEST_ATTRIBUTION
+from autotune.measurement.attribution_rounds import SHARE as ATTRIBUTION_SHARE
+from autotune.measurement.attribution_rounds import fewer_rounds, rounds_within
 from autotune.measurement.candidates import trials_begun
 from autotune.measurement.intervals import sign_rank
 from autotune.measurement.logbook import Logbook, read_log
@@ -69,22 +72,22 @@ def estimated_sample_s(study: Study, overhead_s: float = 0.7) -> float:
     return study.busy_s + overhead_s
 
 
-def smallest_visible_difference(sigma_run: float, pairs: int) -> float:
-    """The relative difference that the finals show in 4 of 5 nights, with `pairs` rounds at this noise of one run.
+def smallest_visible_difference(sigma_run: float, pairs: int, *, hypotheses: int = HYPOTHESES) -> float:
+    """The relative difference that shows in 4 of 5 nights, with `pairs` rounds at this noise of one run.
 
     The largest of three demands. The usual one, n = 15.7 (sigma / effect)^2, +20 % for the trimmed mean, times what
-    the first of Holm's three steps costs; the same with the t quantile of few rounds and the 1 % a claim must exceed;
+    the first of Holm's steps costs, as many as there are hypotheses (the finals have three); the same with the t quantile of few rounds and the 1 % a claim must exceed;
     and enough rounds on one side for the sign test not to veto it (up to some 60 rounds the dearest).
     """
     if pairs < 6:
         return math.inf
     power_z = float(ndtri(POWER))
     plain_z = float(ndtri(0.975)) + power_z
-    first_z = float(ndtri(1 - 0.025 / HYPOTHESES)) + power_z
+    first_z = float(ndtri(1 - 0.025 / hypotheses)) + power_z
     usual = sigma_run * math.sqrt(15.7 * 1.2 * (first_z / plain_z) ** 2 / pairs)
     error = sigma_run * math.sqrt(2 * 1.06 / pairs)  # 1.06: variance of a 20 % trimmed mean of normal numbers
     kept = pairs - 2 * int(0.2 * pairs)
-    critical = float(stdtrit(kept - 1, 1 - 0.025 / HYPOTHESES))
+    critical = float(stdtrit(kept - 1, 1 - 0.025 / hypotheses))
     gated = max(critical * error, CLAIM_FROM) + float(ndtri(POWER_OF_EACH)) * error
     rank = sign_rank(pairs)
     signed = sigma_run * math.sqrt(2) * _shift_for_signs(rank - 1, pairs)
@@ -124,12 +127,13 @@ def plan_night(
     sample_s: float,
     trials: int | None = None,
     rounds: int | None = None,
+    attribution: int | None = None,
 ) -> Plan:
     """The night's shares, planned backwards from the deadline: finals first, the search gets what is left.
 
-    `now_s` and `deadline_s` are of one clock. `trials` overrides the number of candidates, `rounds` those of the series
-    of a baseline night, which has calibration and series alone. Without a deadline the
-    budget's hours count from now; without those the budget's numbers are taken as they are.
+    `now_s` and `deadline_s` are of one clock. `trials` overrides the number of candidates; `rounds` those of the series and
+    `attribution` those of the attribution in a baseline night, which has calibration and these two alone. Without a deadline
+    the budget's hours count from now; without those the budget's numbers are taken as they are.
     """
     book = read_log(log)
     plan = _from_budget(study, book.night, at, sample_s)
@@ -138,9 +142,12 @@ def plan_night(
     if deadline_s is None and study.budget.hours is not None:
         deadline_s = now_s + study.budget.hours * 3600
     if book.night in book.begun and book.tonight.purpose == "baseline":
-        return _baseline(study, book, plan, rounds, None if deadline_s is None else deadline_s - now_s)
+        left_s = None if deadline_s is None else deadline_s - now_s
+        asked = attribution if attribution is not None else study.budget.attribution_rounds
+        return _baseline(study, book, plan, rounds or study.budget.series_rounds, asked, left_s)
     if deadline_s is None:
-        return plan.model_copy(update={"reason": "as the study's budget says; no deadline"})
+        reason = "as the study's budget says; no deadline"
+        return plan.model_copy(update={"reason": reason + _left_out(study, book, plan)})
     affordable_s = (deadline_s - now_s) * (1 - RESERVE)
     wanted = trials if trials is not None else study.budget.candidates
     cuts: list[str] = []
@@ -152,15 +159,23 @@ def plan_night(
         if smaller != plan:
             cuts.append(cut.what)
         plan = smaller
+    if study.budget.attribution_rounds is None and not cuts:
+        spared = _spared_rounds(study, book, plan, affordable_s, wanted or CANDIDATES_WITHOUT_CLOCK)
+        plan = plan.model_copy(update={"attribution_rounds": spared})
     room = _room(study, book, plan, affordable_s)
     candidates = max(min(room, wanted) if wanted is not None else room, 1)
     plan = plan.model_copy(update={"candidates": min(candidates, 10_000)})
     return plan.model_copy(update={"reason": _plan_reason(study, book, plan, deadline_s - now_s, cuts)})
 
 
-def _baseline(study: Study, book: Logbook, plan: Plan, rounds: int | None, left_s: float | None) -> Plan:
-    """The hand-tuned steps alone: as many rounds as asked for, or as the deadline leaves room for; at least one."""
-    wanted = rounds or study.budget.series_rounds or Budget().series_rounds
+def _baseline(
+    study: Study, book: Logbook, plan: Plan, rounds: int, attribution: int | None, left_s: float | None
+) -> Plan:
+    """The hand-tuned steps alone: as many rounds as asked for, or as the deadline leaves room for; at least one.
+
+    `attribution` None: as many of its rounds as the deadline leaves room for beside those.
+    """
+    wanted = rounds or Budget().series_rounds
     nothing = {
         "candidates": 0,
         "finalists": 0,
@@ -168,7 +183,9 @@ def _baseline(study: Study, book: Logbook, plan: Plan, rounds: int | None, left_
         "distillation_pairs": 0,
         "finals_rounds": 0,
     }
-    plan = plan.model_copy(update={**nothing, "series_rounds": wanted})
+    plan = plan.model_copy(
+        update={**nothing, "series_rounds": wanted, "attribution_rounds": attribution or 0}
+    )
     reason = f"the hand-tuned steps alone, {wanted} rounds"
     if left_s is not None:
         affordable = int(left_s * (1 - RESERVE) / plan.sample_s)
@@ -178,7 +195,39 @@ def _baseline(study: Study, book: Logbook, plan: Plan, rounds: int | None, left_
             short = max(room, 1)
             plan = plan.model_copy(update={"series_rounds": short})
             reason = f"the hand-tuned steps alone, {short} of {wanted} rounds: no time for more"
-    return plan.model_copy(update={"reason": reason})
+        spare = affordable - 2 * plan.calibration_pairs - links * plan.series_rounds
+        fitting = rounds_within(spare, _combinations(study, book, plan))
+        plan = plan.model_copy(
+            update={"attribution_rounds": fitting if attribution is None else min(attribution, fitting)}
+        )
+    return plan.model_copy(update={"reason": reason + _left_out(study, book, plan)})
+
+
+def _combinations(study: Study, book: Logbook, plan: Plan) -> int:
+    """Samples in one round of the attribution; 0 where there is nothing to attribute."""
+    return planned_samples(study, book, plan.model_copy(update={"attribution_rounds": 1}))[Stage.ATTRIBUTION]
+
+
+def _spared_rounds(study: Study, book: Logbook, plan: Plan, affordable_s: float, candidates: int) -> int:
+    """Rounds of the attribution in a small share of the night, as far as they leave room for so many candidates."""
+    share = ATTRIBUTION_SHARE * affordable_s / plan.sample_s
+    most = rounds_within(share, _combinations(study, book, plan))
+    for rounds in range(most, FEWEST_ATTRIBUTION - 1, -1):
+        smaller = plan.model_copy(update={"attribution_rounds": rounds})
+        if _room(study, book, smaller, affordable_s) >= candidates:
+            return rounds
+    return 0
+
+
+def _left_out(study: Study, book: Logbook, plan: Plan) -> str:
+    """What to add to a plan's reason where nothing of the steps' attribution is planned, and nobody forbade it."""
+    if (
+        plan.attribution_rounds
+        or study.budget.attribution_rounds == 0
+        or not _combinations(study, book, plan)
+    ):
+        return ""
+    return "; no time is set aside to attribute the gain to the single steps (attribution_rounds)"
 
 
 def shortened(
@@ -186,8 +235,9 @@ def shortened(
 ) -> Plan | None:
     """A smaller plan when the time left isn't enough for what is still planned; None when it is, or nothing can give.
 
-    First to give way are candidates (never those already proposed), then the series, the pairs of distillation, the
-    finalists' pairs, and last the finals down to 12 rounds. A sample takes as long as the median of tonight's did.
+    First to give way is the attribution, then candidates (never those already proposed), the series, the pairs of
+    distillation, the finalists' pairs, and last the finals down to 12 rounds. A sample takes as long as the median of
+    tonight's did.
     """
     book = read_log(log)
     plan = book.plans.get(book.night)
@@ -199,11 +249,9 @@ def shortened(
     if needed_s <= left_s:
         return None
     goal_s = left_s - max(pace.plain_s, SLACK * needed_s)
-    short = plan
-    for smaller in _givings(book, plan, (needed_s - goal_s) / pace.plain_s):
-        short = short.model_copy(update=smaller)
-        if _remaining_s(study, book, short, pace) <= goal_s:
-            break
+    short = _cut_down(study, book, plan, fewer_rounds(book, plan), pace, goal_s)
+    excess = (_remaining_s(study, book, short, pace) - goal_s) / pace.plain_s
+    short = _cut_down(study, book, short, _givings(book, plan, excess), pace, goal_s)
     if short == plan:
         return None
     over_s = _remaining_s(study, book, short, pace) - left_s
@@ -255,6 +303,7 @@ def _from_budget(study: Study, night: int, at: str, sample_s: float) -> Plan:
         distillation_pairs=budget.distillation_pairs,
         finals_rounds=budget.finals_rounds,
         series_rounds=budget.series_rounds,
+        attribution_rounds=budget.attribution_rounds or 0,
         sample_s=sample_s,
     )
 
@@ -285,8 +334,18 @@ def _cuts(plan: Plan) -> list[_Cut]:
 
     Paring down the winner is dear (up to 4 subsets), so it gives way earlier: a short night's search gains more from it.
     """
-    pairs = plan.distillation_pairs
+    pairs, attributed = plan.distillation_pairs, plan.attribution_rounds
     return [
+        _Cut(
+            what="fewer rounds of the attribution",
+            smaller={"attribution_rounds": min(attributed, FEWEST_ATTRIBUTION)},
+            fewest=CANDIDATES_WITHOUT_CLOCK,
+        ),
+        _Cut(
+            what="no attribution",
+            smaller={"attribution_rounds": 0},
+            fewest=CANDIDATES_WITHOUT_CLOCK,
+        ),
         _Cut(
             what="fewer pairs of distillation",
             smaller={"distillation_pairs": min(pairs, FEWEST_DISTILLATION)},
@@ -319,6 +378,8 @@ def _plan_reason(study: Study, book: Logbook, plan: Plan, left_s: float, cuts: l
         reason += f"; {plan.candidates} of {wanted} candidates"
     if cuts:
         reason += "; to leave room for a search: " + ", ".join(cuts)
+    if "no attribution" not in cuts:
+        reason += _left_out(study, book, plan)
     if needed_s > left_s:
         reason += f"; the least that makes a result needs {needed} samples, so this night will be late"
     elif needed_s > left_s * (1 - RESERVE):
@@ -329,6 +390,17 @@ def _plan_reason(study: Study, book: Logbook, plan: Plan, left_s: float, cuts: l
 def _remaining_s(study: Study, book: Logbook, plan: Plan, pace: Pace) -> float:
     """Seconds that are still needed in this night under this plan."""
     return total_s(study, remaining_samples(study, book, plan), pace)
+
+
+def _cut_down(
+    study: Study, book: Logbook, plan: Plan, givings: Sequence[dict[str, int]], pace: Pace, goal_s: float
+) -> Plan:
+    """The plan without as many of these, one after the other, as it takes to reach the goal."""
+    for smaller in givings:
+        if _remaining_s(study, book, plan, pace) <= goal_s:
+            break
+        plan = plan.model_copy(update=smaller)
+    return plan
 
 
 def _givings(book: Logbook, plan: Plan, excess: float) -> list[dict[str, int]]:

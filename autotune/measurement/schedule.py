@@ -1,7 +1,7 @@
 """What comes next: the pure function that is the night.
 
-Stages follow each other: calibration, search, finalists, distillation, finals, series; a baseline night has the first
-and the last alone. A stage is over when all its places are filled or can't be; those before the finals are also over for
+Stages follow each other: calibration, search, finalists, distillation, finals, series, attribution; a baseline night has
+the first and the last two alone. A stage is over when all its places are filled or can't be; those before the finals are also over for
 good once a later stage has begun, so a sample voided afterwards leaves its pair incomplete instead of turning the night
 back.
 """
@@ -22,6 +22,7 @@ from autotune.experiment.bench import (
 from autotune.experiment.events import Event, NightEnded, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import NOISE_LIMIT, calibration_of, first_stage_interval
+from autotune.measurement.combinations import attribution_places
 from autotune.measurement.distillation import has_parts, hopeless
 from autotune.measurement.finals import rounds_asked
 from autotune.measurement.logbook import Logbook, SlotState, read_log
@@ -51,7 +52,12 @@ def next_step(study: Study, log: Sequence[Event]) -> NextStep:
         return AskPlan(night=night)
     first = _stock_failed(book) or _calibration_step(study, book)
     if book.tonight.purpose == "baseline":
-        return first or _series_step(study, book) or Finished(night=night, outcome="complete")
+        return (
+            first
+            or _series_step(study, book)
+            or _attribution_step(study, book)
+            or Finished(night=night, outcome="complete")
+        )
     return (
         first
         or search_step(study, book)
@@ -59,6 +65,7 @@ def next_step(study: Study, log: Sequence[Event]) -> NextStep:
         or _distillation_step(study, book)
         or _finals_step(study, book)
         or _series_step(study, book)
+        or _attribution_step(study, book)
         or Finished(night=night, outcome="complete")
     )
 
@@ -147,6 +154,12 @@ def _finals_step(study: Study, book: Logbook) -> Measure | None:
 def _series_step(study: Study, book: Logbook) -> Measure | None:
     return _first_open(
         study, book, series_places(study, book, book.night, book.plans[book.night].series_rounds)
+    )
+
+
+def _attribution_step(study: Study, book: Logbook) -> Measure | None:
+    return _first_open(
+        study, book, attribution_places(study, book, book.night, book.plans[book.night].attribution_rounds)
     )
 
 

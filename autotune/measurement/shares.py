@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from autotune.experiment.events import Plan, Stage
 from autotune.experiment.study import Study
 from autotune.measurement.candidates import repeats_taken, trials_begun, unmeasured
+from autotune.measurement.combinations import arms_before_a_board, attribution_arms
 from autotune.measurement.finals import rounds_asked
 from autotune.measurement.logbook import Logbook, effective_key
 from autotune.measurement.rates import has_rates
@@ -56,10 +57,14 @@ def planned_samples(study: Study, book: Logbook, plan: Plan) -> dict[Stage, int]
     night = book.night
     if night in book.begun:
         arms, links = len(final_arms(book, night)), len(chain(book.begun[night]))
+        combinations = len(attribution_arms(study, book.begun[night])) if plan.attribution_rounds else 0
     else:
         steps = [step for step in study.hand_tuned.steps if step.values]
         arms, links = 3 if steps else 2, len(steps) + 1
-    samples = stage_samples(plan, arms=arms, links=links, subsets=_subsets(study, book))
+        combinations = arms_before_a_board(len(steps))
+    samples = stage_samples(
+        plan, arms=arms, links=links, subsets=_subsets(study, book), combinations=combinations
+    )
     if study.budget.looks and book.of_stage(night, Stage.FINALS):
         samples[Stage.FINALS] = min(samples[Stage.FINALS], arms * rounds_asked(study, book, night))
     return samples
@@ -71,7 +76,7 @@ def remaining_samples(study: Study, book: Logbook, plan: Plan) -> dict[Stage, in
     samples = planned_samples(study, book, plan)
     done = {stage: sum(slot.closed for slot in book.of_stage(night, stage)) for stage in Stage}
     if book.begun[night].purpose == "baseline":
-        if done[Stage.SERIES]:
+        if done[Stage.SERIES] or done[Stage.ATTRIBUTION]:
             samples[Stage.CALIBRATION] = 0
         return _left(samples, done)
     searching = (night, "finalists") not in book.rankings

@@ -1,6 +1,6 @@
 """What each stage measures and in which order: the places of calibration, finalists, distillation, finals and series.
 
-(The search has no fixed places: see search_stage.)
+(The search has no fixed places: see search_stage. Those of the attribution are in combinations.)
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ def references_for(samples: int, reference_every: int) -> int:
     return 1 + -(-samples // reference_every) if samples > 0 else 0
 
 
-def stage_samples(plan: Plan, *, arms: int, links: int, subsets: int) -> dict[Stage, int]:
-    """Samples per stage of an undisturbed night under this plan, with `arms` in the finals, `links` in the chain, and
-    `subsets` of the winner.
+def stage_samples(plan: Plan, *, arms: int, links: int, subsets: int, combinations: int) -> dict[Stage, int]:
+    """Samples per stage of an undisturbed night under this plan, with `arms` in the finals, `links` in the chain,
+    `subsets` of the winner, and `combinations` of steps in a round of the attribution.
     """
     searched = plan.candidates + repeats_for(plan)
     return {
@@ -141,4 +141,5 @@ def stage_samples(plan: Plan, *, arms: int, links: int, subsets: int) -> dict[St
         Stage.DISTILLATION: 2 * subsets * plan.distillation_pairs,
         Stage.FINALS: arms * plan.finals_rounds,
         Stage.SERIES: links * plan.series_rounds if links > 1 else 0,
+        Stage.ATTRIBUTION: combinations * plan.attribution_rounds,
     }

@@ -11,6 +11,7 @@ from autotune.experiment.study import Study
 from autotune.measurement.calibration import AARecord
 from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
 from autotune.measurement.verdicts import Verdict
+from autotune.report.attribution_parts import attribution_json, attribution_parts
 from autotune.report.calibration_parts import calibration_paragraph
 from autotune.report.changes import changes, differences_parts, last_night, settings_by_id, shown
 from autotune.report.cost_parts import cost_table
@@ -65,6 +66,7 @@ def comparison_page(
         limits_table(comparison),
         goals_table(comparison),
         steps_table(study, comparison),
+        *attribution_parts(comparison.attribution),
     ]
     arms = {arm.name: arm.configuration for arm in in_order(comparison) if arm.name != "stock" and arm.n}
     parts += differences_parts(study, stock, arms)
@@ -128,6 +130,7 @@ def comparison_json(
     ]
     document["all_steps"] = None if comparison.all_steps is None else _step_json(comparison.all_steps)
     document["published"] = published_json(study)
+    document["attribution"] = attribution_json(comparison.attribution)
     document["calibration"] = _calibration_json(comparison)
     document["aa_record"] = None if record is None else dataclasses.asdict(record)
     document["excluded"] = lost_json(lost_in(comparison))

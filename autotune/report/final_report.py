@@ -217,6 +217,7 @@ def _method(told: NightReport) -> list[str]:
         "Distillation: nested subsets of the winner's changes, against the winner",
         "Finals: stock, hand-tuned and automatic in turns (Latin squares); these samples alone make the headline",
         "Series: the hand-tuned steps, one on top of the other, in rounds of random order",
+        "Attribution: each hand-tuned step alone, and all of them without it, in rounds of random order",
     ]
     stages = {str(event.key.stage) for event, _ in told.attempts}
     counts = {stage: sum(str(event.key.stage) == stage for event, _ in told.attempts) for stage in stages}

@@ -16,6 +16,7 @@ _MEANING = {
     "distillation": "the winner against itself with fewer changes: what it does not need is left out",
     "finals": "stock, hand-tuned and automatic in turns: these alone make the answer",
     "series": "the hand-tuned steps, one on top of the other",
+    "attribution": "each step alone, and all steps without it: what each is worth, whatever its place",
 }
 
 

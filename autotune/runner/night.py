@@ -84,6 +84,7 @@ def run_night(
     deadline_s: float | None = None,
     trials: int | None = None,
     rounds: int | None = None,
+    attribution: int | None = None,
     new_night: bool = False,
     purpose: Purpose | None = None,
 ) -> NightResult:
@@ -91,7 +92,7 @@ def run_night(
 
     `deadline_s`: seconds since the epoch. `trials` caps this night's candidates. `new_night`: begin another night of a
     study whose last one of this `purpose` is complete; None goes on with whatever was begun last. `rounds`: of a
-    baseline's hand-tuned steps. Raises Interrupted after a signal, BoardLeftChanged when something can't be put
+    baseline's hand-tuned steps, `attribution`: of its attribution. Raises Interrupted after a signal, BoardLeftChanged when something can't be put
     back, and what preflight finds (BoardUnfit, BoardBusy, NotPermitted, LoadGeneratorFailed, StorageError).
     """
     store.enter(study)
@@ -101,7 +102,9 @@ def run_night(
             contextlib.closing(Memory(study.name, store, watcher)) as memory,
             StopRequest(watcher) as stop,
         ):
-            wishes = Wishes(deadline_s=deadline_s, trials=trials, rounds=rounds, purpose=purpose)
+            wishes = Wishes(
+                deadline_s=deadline_s, trials=trials, rounds=rounds, attribution=attribution, purpose=purpose
+            )
             return NightShift(study, memory, watcher, stop, wishes).run(new_night=new_night)
     finally:
         # A dead process is told from a living one without it, and it must not hide what ended the night.
@@ -125,8 +128,7 @@ class NightShift:
         self._watch = watcher
         self._stop = stop
         self._deadline_s = wishes.deadline_s
-        self._trials = wishes.trials
-        self._rounds = wishes.rounds
+        self._wishes = wishes
         self._log = memory.log
         begun = last(self._log, NightBegun)
         self._purpose: Purpose = wishes.purpose or (begun.purpose if begun is not None else "tune")
@@ -173,7 +175,7 @@ class NightShift:
         ):
             self._deadline_s = seconds_of(begun.deadline)
         self._note_absence(away_s, "resumed")
-        if (capped := capped_plan(self._log, self._trials, self._clock.at)) is not None:
+        if (capped := capped_plan(self._log, self._wishes.trials, self._clock.at)) is not None:
             self._append(capped)
 
     def _note_absence(self, away_s: float, reason: str, boot: str = "") -> None:
@@ -354,8 +356,9 @@ class NightShift:
             now_s=self._clock.now_s,
             deadline_s=self._deadline_s,
             sample_s=sample_s(self._study, self._log),
-            trials=self._trials,
-            rounds=self._rounds,
+            trials=self._wishes.trials,
+            rounds=self._wishes.rounds,
+            attribution=self._wishes.attribution,
         )
         self._append(plan)
 

@@ -31,6 +31,7 @@ class Wishes:
     deadline_s: float | None = None
     trials: int | None = None
     rounds: int | None = None
+    attribution: int | None = None
     purpose: Purpose | None = None
 
 

@@ -22,6 +22,7 @@ def test_plan_has_the_shape_that_is_promised(autotune: Autotune) -> None:
         "distillation",
         "finals",
         "series",
+        "attribution",
     ]
     samples = {share["stage"]: share["samples"] for share in document["stages"]}
     assert (samples["finalists"], samples["finals"]) == (16, 72)

@@ -113,10 +113,13 @@ def test_what_a_night_is_for_is_the_commands_to_say(
     calls = played("stopped")
     storage = ("--storage", url)
     assert autotune("run", "quickstart", "--trials", "3", *storage).exit_code == 0
-    assert autotune("baseline", "mixed", "--rounds", "9", "--json", *storage).exit_code == 0
+    assert (
+        autotune("baseline", "mixed", "--rounds", "9", "--attribution", "6", "--json", *storage).exit_code
+        == 0
+    )
     assert autotune("resume", "invented", *storage).exit_code == 0
-    told = [(call["purpose"], call["trials"], call["rounds"]) for call in calls]
-    assert told == [("tune", 3, None), ("baseline", None, 9), (None, None, None)]
+    told = [(call["purpose"], call["trials"], call["rounds"], call["attribution"]) for call in calls]
+    assert told == [("tune", 3, None, None), ("baseline", None, 9, 6), (None, None, None, None)]
 
 
 @pytest.mark.parametrize("outcome", ["refused", "systemic failure"])

@@ -50,8 +50,10 @@ ALL_THREE = Configuration.of({SENDFILE.id: True, NOPUSH.id: True, BACKLOG.id: 81
 SUBSETS = (SENDFILE_ON, Configuration.of({SENDFILE.id: True, NOPUSH.id: True}))
 
 
-def a_study(distillation_pairs: int = 12) -> Study:
-    return number_study(candidates=20, distillation_pairs=distillation_pairs)
+def a_study(distillation_pairs: int = 12, attribution_rounds: int = 0) -> Study:
+    return number_study(
+        candidates=20, distillation_pairs=distillation_pairs, attribution_rounds=attribution_rounds
+    )
 
 
 def changed(configuration: Configuration) -> int:
@@ -95,7 +97,7 @@ def test_changes_that_are_worth_nothing_are_dropped_and_what_is_left_is_called_a
 
 
 def test_the_stages_follow_each_other() -> None:
-    assert stages_of(a_night()) == list(Stage)
+    assert stages_of(a_night(a_study(attribution_rounds=1))) == list(Stage)
 
 
 def test_a_change_that_earns_its_place_stays() -> None:

@@ -78,7 +78,7 @@ def _ended(log: list[Event]) -> NightEnded:
 
 
 def test_a_night_has_all_its_stages_in_order_and_exactly_the_planned_samples() -> None:
-    log = whole_night(number_study(), _bench())
+    log = whole_night(number_study(attribution_rounds=3), _bench())
     samples = [one for one in log if isinstance(one, Sample)]
     subsets = next(one for one in log if isinstance(one, Subsets))
     stages = [one.key.stage for one in samples]
@@ -91,6 +91,7 @@ def test_a_night_has_all_its_stages_in_order_and_exactly_the_planned_samples() -
         Stage.DISTILLATION: 8 * len(subsets.configurations),
         Stage.FINALS: 36,
         Stage.SERIES: 2 * 3,
+        Stage.ATTRIBUTION: 3 * 4,  # two steps change something
     }
     assert _ended(log).outcome == "complete"
     assert len({one.key.text for one in samples}) == len(samples)
@@ -300,7 +301,7 @@ def test_stock_that_fails_in_all_its_retakes_ends_the_night_in_any_stage(stage: 
         return blame if order.key.stage is stage and not len(order.configuration) else ""
 
     bench = _bench(fails)
-    log = whole_night(number_study(), bench)
+    log = whole_night(number_study(attribution_rounds=1), bench)
     assert _ended(log).outcome == "systemic failure"
     assert [order.key.attempt for order in bench.orders[-4:]] == [0, 1, 2, 3]
 

@@ -209,7 +209,7 @@ def _nights(store: Store) -> list[tuple[int, str, str]]:
 def test_a_baseline_holds_the_steps_alone_and_a_run_after_it_tunes(hold: Holding, store: Store) -> None:
     assert hold(Board(), purpose="baseline", rounds=3).outcome == "complete"
     stages = {one.key.stage for one in store.log(STUDY.name) if isinstance(one, Sample)}
-    assert stages == {Stage.CALIBRATION, Stage.SERIES}
+    assert stages == {Stage.CALIBRATION, Stage.SERIES, Stage.ATTRIBUTION}
     assert hold(Board(), purpose="baseline").outcome == "already complete"
     assert hold(Board(), purpose="tune").outcome == "complete"
     assert _nights(store) == [(1, "baseline", "complete"), (2, "tune", "complete")]

@@ -12,7 +12,7 @@ from typing import Final
 
 from weather import FAIR, Forecast
 
-STAGES: Final = ("calibration", "search", "finalists", "finals", "series")
+STAGES: Final = ("calibration", "search", "finalists", "finals", "series", "attribution")
 MOMENTS: Final = ("switch", "begin", "restore")
 STRATA: Final = (*STAGES, *MOMENTS)
 
@@ -74,7 +74,7 @@ _MOST_CUTS_FOR_GOOD: Final = 20
 _DEATHS_PER_CUT_FOR_GOOD, _DEATHS_PER_BRIEF_CUT = 15, 10
 _LATE_S, _LOST = (0.002, 0.06), (0.01, 0.08)
 # Calibration measures stock alone, so its switches write nothing.
-_SWITCH_STAGES: Final = ("search", "finalists", "finals", "series")
+_SWITCH_STAGES: Final = ("search", "finalists", "finals", "series", "attribution")
 # Few deaths don't carry a night to its end: the short form stays where a minute reaches.
 SHORT: Final = 20
 
@@ -87,6 +87,7 @@ SAMPLES_PER_DEATH: Final = 1.1
 _LAST_STAGE_ROOM: Final = 1.5
 SAMPLES_PER_SWITCH: Final = 2.5  # a death there waits for a switch that writes
 _HAND_TUNED_LINKS: Final = 6
+_COMBINATIONS: Final = 8  # of three steps; more steps make its rounds longer
 _DISTILLATION_PAIRS: Final = 2  # of each of up to four subsets, in a night that has a winner
 
 
@@ -222,7 +223,7 @@ def budget_for(deaths: Sequence[Death]) -> dict[str, int]:
     wanted = dict.fromkeys(STAGES, 4.0)
     for one in deaths:
         wanted[one.stage] += SAMPLES_PER_SWITCH if one.stratum == "switch" else SAMPLES_PER_DEATH
-    wanted["series"] *= _LAST_STAGE_ROOM
+    wanted[STAGES[-1]] *= _LAST_STAGE_ROOM
     return {
         "calibration_pairs": max(6, math.ceil(wanted["calibration"] / 2)),
         # Each restart asks for another reference, so candidates are used up more slowly than samples.
@@ -233,6 +234,7 @@ def budget_for(deaths: Sequence[Death]) -> dict[str, int]:
         "distillation_pairs": _DISTILLATION_PAIRS,
         "finals_rounds": max(12, 3 * math.ceil(wanted["finals"] / 9)),
         "series_rounds": math.ceil(wanted["series"] / _HAND_TUNED_LINKS),
+        "attribution_rounds": math.ceil(wanted["attribution"] / _COMBINATIONS),
     }
 
 
@@ -244,4 +246,5 @@ def planned_samples(budget: Mapping[str, int], stage: str) -> int:
         "finalists": 2 * budget["finalist_pairs"],
         "finals": 3 * budget["finals_rounds"],
         "series": _HAND_TUNED_LINKS * budget["series_rounds"],
+        "attribution": _COMBINATIONS * budget["attribution_rounds"],
     }.get(stage, 0)

@@ -126,7 +126,7 @@ def night_of_numbers(seed: int) -> tuple[Study, list[Event]]:
     sys.path.insert(0, str(ROOT / "tests" / "measurement"))
     from number_bench import FakeClock, NumberBench, answer, night_begun, number_study, pause
 
-    study = number_study(accept_noise=True, seed=seed)
+    study = number_study(accept_noise=True, seed=seed, attribution_rounds=2)
     bench = NumberBench(FakeClock(), sigma=0.02, drift_per_hour=0.1, seed=seed)
     bench.fails = lambda order: "environment" if order.key.attempt == 0 and order.key.block % 5 == 3 else ""
     log: list[Event] = [night_begun(at=bench.clock.at)]
