@@ -200,15 +200,20 @@ class Edits:
 
     def into(self, block: Directive, text: str) -> None:
         """A line of its own at the beginning of a block."""
-        self._add(block.path, block.inside, f"\n    {text}{MARK}")
+        self._add(block.path, block.inside, f"\n    {text}{self._mark(block.path, block.inside)}")
 
     def behind(self, last: Directive, text: str) -> None:
         """A line of its own behind a directive."""
-        self._add(last.path, last.end, f"\n        {text}{MARK}")
+        self._add(last.path, last.end, f"\n        {text}{self._mark(last.path, last.end)}")
 
     def above(self, directive: Directive, text: str) -> None:
         """A line of its own above a directive of the top level."""
         self._add(directive.path, directive.start, f"{text}{MARK}\n")
+
+    def _mark(self, path: str, at: int) -> str:
+        """None where more of the user's stands on that line: it would be part of the comment."""
+        rest = self._tree.texts[path][at:].partition("\n")[0].strip()
+        return "" if rest and not rest.startswith("#") else MARK
 
     def _add(self, path: str, at: int, text: str) -> None:
         there = self._added.setdefault((path, at), [])

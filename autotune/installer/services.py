@@ -9,15 +9,15 @@ import ssl
 import subprocess
 import tempfile
 import time
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
 
 from autotune.installer.nginx_edit import socket_of
 from autotune.installer.nginx_tree import Tree
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 _WITHIN_S = 60.0
-_ANSWERS_WITHIN_S = 10.0
-_ASKED_FOR_S = 5.0
+_ANSWERS_WITHIN_S = 8.0
+_ASKED_FOR_S = 3.0
 # In a mount namespace of its own the candidates stand in the place of the user's files, and nginx judges the whole.
 _TRY = """
 nginx=$1 conf=$2
@@ -37,8 +37,11 @@ class Ran(NamedTuple):
     said: str
 
     @property
-    def last(self) -> str:
-        return self.said.strip().splitlines()[-1] if self.said.strip() else f"exit code {self.code}"
+    def why(self) -> str:
+        """The line that says it: nginx's own last one says only that it failed."""
+        lines = self.said.strip().splitlines()
+        telling = [line for line in lines if "[emerg]" in line or "ERROR" in line]
+        return (telling or lines[-1:] or [f"exit code {self.code}"])[0]
 
 
 def program(name: str) -> str:
@@ -90,7 +93,7 @@ def nginx_problem(config: str) -> str:
     if not nginx:
         return "there is no nginx here: apt-get install nginx"
     tried = run(nginx, "-t", "-q", "-c", config)
-    return "" if tried.code == 0 else f"nginx does not take {config}: {tried.last}"
+    return "" if tried.code == 0 else f"nginx does not take {config}: {tried.why}"
 
 
 def candidate_problem(config: str, texts: Dict[str, str]) -> str:
@@ -109,7 +112,7 @@ def candidate_problem(config: str, texts: Dict[str, str]) -> str:
         tried = run(*argv, program("nginx"), config, *pairs)
     if tried.code in (0, _NO_NAMESPACE) or "unshare" in tried.said.partition(":")[0]:
         return ""
-    return f"nginx does not take what would be installed: {tried.last}"
+    return f"nginx does not take what would be installed: {tried.why}"
 
 
 def nginx_runs(tree: Tree) -> str:
@@ -125,10 +128,41 @@ def restart_nginx(tree: Tree, config: str) -> str:
     if how == "systemd":
         ran = run("systemctl", "restart", "nginx.service")
     elif how == "signal":
+        before = _workers(_master(tree))
         ran = run(program("nginx"), "-c", config, "-s", "reload")
+        if ran.code == 0 and not _gave_way(before, _master(tree)):
+            return "nginx was told to reload, and its workers stay"
     else:
         return ""
-    return "" if ran.code == 0 else f"nginx does not restart: {ran.last}"
+    return "" if ran.code == 0 else f"nginx does not restart: {ran.why}"
+
+
+def _workers(master: int) -> Set[int]:
+    """Those that take connections: one that is on its way out says so in its command line."""
+    found = set()
+    try:
+        with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:
+            children = [int(one) for one in file.read().split()]
+    except OSError:
+        return set()
+    for child in children:
+        try:
+            with open(f"/proc/{child}/cmdline", "rb") as file:
+                if b"shutting down" not in file.read():
+                    found.add(child)
+        except OSError:
+            continue
+    return found
+
+
+def _gave_way(before: Set[int], master: int) -> bool:
+    """Whether others have taken the place of these workers, within some seconds."""
+    until = time.monotonic() + _ANSWERS_WITHIN_S
+    while before & _workers(master):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def answers(tree: Tree) -> Dict[Socket, str]:
@@ -202,7 +236,7 @@ def _master(tree: Tree) -> int:
 def fpm_problem(version: str) -> str:
     """Why php-fpm doesn't take its configuration; "" when it does."""
     tried = run(program(f"php-fpm{version}") or f"php-fpm{version}", "-t")
-    return "" if tried.code == 0 else f"php-fpm{version} does not take its configuration: {tried.last}"
+    return "" if tried.code == 0 else f"php-fpm{version} does not take its configuration: {tried.why}"
 
 
 def restart_fpm(version: str) -> str:
@@ -210,7 +244,7 @@ def restart_fpm(version: str) -> str:
     if not is_active(unit):
         return ""
     ran = run("systemctl", "restart", unit)
-    return "" if ran.code == 0 else f"{unit} does not restart: {ran.last}"
+    return "" if ran.code == 0 else f"{unit} does not restart: {ran.why}"
 
 
 def busy_moving_interrupts() -> bool:
