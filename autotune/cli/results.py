@@ -8,7 +8,7 @@ import typer
 
 from autotune.cli import export
 from autotune.cli.output import JsonOption, examples, print_json, print_lines, print_page
-from autotune.cli.places import StorageOption, StudyName, open_study
+from autotune.cli.places import StorageOption, StudyName, complete_study_name, open_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from autotune.experiment.events import Event
     from autotune.storage.store import Store
 
+StudyNames: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME",
+        help="Names of studies in the database; several stand side by side.",
+        autocompletion=complete_study_name,
+        show_default=False,
+    ),
+]
 TrialNumber: TypeAlias = Annotated[
     int | None, typer.Argument(metavar="[TRIAL]", min=0, help="Show this trial instead of the overview.")
 ]
@@ -33,7 +42,11 @@ def add_commands(app: typer.Typer) -> None:
     app.command(
         "compare",
         rich_help_panel=panel,
-        epilog=examples("autotune compare quickstart", "autotune compare localhost --night 1 --json"),
+        epilog=examples(
+            "autotune compare quickstart",
+            "autotune compare localhost --night 1 --json",
+            "autotune compare rock-a rock-b",
+        ),
     )(compare)
     app.command(
         "summary",
@@ -51,17 +64,27 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def compare(
-    name: StudyName, *, night: NightOption = None, storage: StorageOption = "", json: JsonOption = False
+    names: StudyNames, *, night: NightOption = None, storage: StorageOption = "", json: JsonOption = False
 ) -> None:
     """Compare stock, hand-tuned and automatic.
 
-    With intervals, verdicts, the hand-tuned steps, what changed, and every reason for doubt.
+    With intervals, verdicts, the hand-tuned steps, what changed, and every reason for doubt. Several studies, boards or
+    nights stand side by side, each ratio within its own night.
     """
     from autotune.errors import UsageError
     from autotune.measurement.comparison import compare as weigh
     from autotune.report.changes import last_night
     from autotune.report.comparison_page import comparison_json, comparison_page
 
+    name, *others = dict.fromkeys(names)
+    if others:
+        if night is not None:
+            raise UsageError(
+                "--night is of one study; of several, every night that has finals is shown",
+                hint=f"Try: autotune compare {name} --night {night}",
+            )
+        _compare_several([name, *others], storage, json=json)
+        return
     with open_study(storage, name) as store:
         study, log, record = store.study(name), store.log(name), store.aa_record()
     if night is not None and last_night(log, night) is None:
@@ -71,6 +94,20 @@ def compare(
         print_json(comparison_json(study, log, found, record), board=study.board)
     else:
         print_page(comparison_page(study, log, found, record), board=study.board)
+
+
+def _compare_several(names: Sequence[str], storage: str, *, json: bool) -> None:
+    from autotune.report.side_by_side import beside_each_other, side_by_side_json, side_by_side_page
+
+    studies = []
+    for name in names:
+        with open_study(storage, name) as store:
+            studies.append((store.study(name), store.log(name)))
+    beside = beside_each_other(studies)
+    if json:
+        print_json(side_by_side_json(beside))
+    else:
+        print_page(side_by_side_page(beside))
 
 
 def summary(

@@ -54,7 +54,7 @@ class WorkloadArm:
     """One arm under one workload: medians over its samples.
 
     `server_cpu_s_per_request` nan: no CPU time was counted. `cpu_busy`, `power_w`, `requests_per_joule` None: not to be had.
-    `latency_p99_s` is wrk's, under full load and from a closed loop; `at_rate` None: there were no open-loop runs.
+    `worst`: requests/s of the slowest run. `latency_p99_s` is wrk's, under full load and from a closed loop; `at_rate` None: there were no open-loop runs.
     """
 
     name: str
@@ -66,6 +66,7 @@ class WorkloadArm:
     power_w: float | None = None
     requests_per_joule: float | None = None
     at_rate: AtRate | None = None
+    worst: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +210,7 @@ def _arm(workload: Workload, finals: Rounds, name: str) -> WorkloadArm | None:
         power_w=_median([one.power_w for one in runs if one.power_w is not None]),
         requests_per_joule=_median([one.requests_per_s / one.power_w for one in runs if one.power_w]),
         at_rate=_at_rate(workload, finals, name),
+        worst=min(one.requests_per_s for one in runs),
     )
 
 

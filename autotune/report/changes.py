@@ -109,7 +109,7 @@ def differences_parts(
         for id_ in sorted(every)
     ]
     idle = tuple(f"{name} changes nothing: it is stock" for name, heap in made.items() if not heap)
-    return (*setting_tables("Settings", ("stock", *arms), rows), Paragraph(lines=idle))
+    return (*setting_tables("What changes", ("stock", *arms), rows), Paragraph(lines=idle))
 
 
 def last_night(log: Sequence[Event], night: int | None = None) -> NightBegun | None:

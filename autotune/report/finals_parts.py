@@ -6,6 +6,7 @@ from autotune.experiment.study import Study
 from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
 from autotune.report.page import Table
 from autotune.report.words import (
+    cpu_text,
     interval_text,
     objective_words,
     percent_text,
@@ -32,7 +33,7 @@ def arms_table(study: Study, comparison: Comparison) -> Table:
         "p10",
         "range",
         "p99 at full load",
-        "per server CPU second",
+        "per server CPU second" if _is_cpu_maximised(study) else "CPU per request",
     )
     return Table(
         title="Finals: fresh, interleaved samples (medians)",
@@ -46,7 +47,9 @@ def arms_table(study: Study, comparison: Comparison) -> Table:
                 rate_text(arm.p10),
                 share_text(arm.relative_range),
                 f"{arm.latency_p99_s * 1000:.2f} ms",
-                rate_text(arm.requests_per_server_cpu_s),
+                rate_text(arm.requests_per_server_cpu_s)
+                if _is_cpu_maximised(study)
+                else _cpu_per_request(arm),
             )
             for arm in in_order(comparison)
             if arm.n
@@ -56,6 +59,14 @@ def arms_table(study: Study, comparison: Comparison) -> Table:
         if several and any(arm.n for arm in comparison.arms)
         else "",
     )
+
+
+def _is_cpu_maximised(study: Study) -> bool:
+    return study.objective.metric == "requests_per_server_cpu_s"
+
+
+def _cpu_per_request(arm: ArmSummary) -> str:
+    return cpu_text(1 / arm.requests_per_server_cpu_s) if arm.requests_per_server_cpu_s else "-"
 
 
 def pairs_table(study: Study, comparison: Comparison) -> Table:

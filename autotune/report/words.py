@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,6 +82,11 @@ def share_text(share: float) -> str:
 def rate_text(requests_per_s: float) -> str:
     """12,345; small rates keep a decimal."""
     return f"{requests_per_s:,.0f}" if requests_per_s >= 100 else f"{requests_per_s:,.1f}"
+
+
+def cpu_text(seconds: float) -> str:
+    """CPU time of one request: 85.3 us; a dash where none was counted."""
+    return f"{seconds * 1e6:,.1f} us" if math.isfinite(seconds) else "-"
 
 
 def duration_text(seconds: float) -> str:

@@ -11,7 +11,7 @@ from autotune.measurement.by_workload import GoalResult, WorkloadComparison
 from autotune.measurement.comparison import ArmSummary, Comparison
 from autotune.report.cost_parts import cost_json
 from autotune.report.page import Part, Table
-from autotune.report.words import interval_text, objective_words, rate_text, ratio_text
+from autotune.report.words import cpu_text, interval_text, objective_words, rate_text, ratio_text
 
 PLAIN = "Plain 95 % intervals, each by itself: they describe. The answer above is the objective's."
 
@@ -55,7 +55,7 @@ def workload_tables(study: Study, comparison: Comparison) -> tuple[Part, ...]:
                     f"{one.weight:g}",
                     rate_text(arm.requests_per_s),
                     f"{arm.latency_p99_s * 1000:.2f} ms",
-                    _cpu_text(arm.server_cpu_s_per_request),
+                    cpu_text(arm.server_cpu_s_per_request),
                     str(arm.n),
                 )
                 for one in comparison.workloads
@@ -180,6 +180,7 @@ def _workload_json(one: WorkloadComparison) -> dict[str, Any]:
             {
                 "name": arm.name.replace("-", "_"),
                 "requests_per_s": arm.requests_per_s,
+                "worst": arm.worst,
                 "latency_p99_s": arm.latency_p99_s,
                 "server_cpu_s_per_request": _number(arm.server_cpu_s_per_request),
                 "n": arm.n,
@@ -207,16 +208,12 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _cpu_text(seconds: float) -> str:
-    return "-" if math.isnan(seconds) else f"{seconds * 1e6:,.1f} us"
-
-
 def _in_unit(metric: str, value: float) -> str:
     match metric:
         case "latency_p99_s":
             return f"{value * 1000:.2f} ms"
         case "server_cpu_s_per_request":
-            return _cpu_text(value)
+            return cpu_text(value)
         case _:
             return rate_text(value)
 

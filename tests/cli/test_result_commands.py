@@ -226,3 +226,18 @@ def test_completion_offers_shipped_studies_and_stored_names(
     assert complete_study_name("inv") == ["invented"]
     monkeypatch.setenv("AUTOTUNE_STORAGE", "sqlite:////nowhere/at/all.db")
     assert complete_study_name("") == []
+
+
+def test_compare_of_several_studies_takes_no_night_and_names_each_once(
+    autotune: Autotune, tmp_path: Path
+) -> None:
+    first, second = a_study("first"), a_study("second", winner=False)
+    url = a_store(tmp_path / "several.db", first, a_night(first))
+    a_store(tmp_path / "several.db", second, a_night(second))
+    document = only_json(autotune("compare", "first", "second", "first", "--json", "--storage", url))
+    assert [one["study"] for one in document["studies"]] == ["first", "second"]
+    text = autotune("compare", "first", "second", "--storage", url).stdout
+    assert text.startswith("first: automatic is 10.")
+    refused = autotune("compare", "first", "second", "--night", "1", "--storage", url)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "autotune compare first --night 1" in refused.stderr
