@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,7 +94,9 @@ def _svg(draw: Draw, width: Width, height: float, *, key: str, title: str, descr
     matplotlib = _library()
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_style(width)):
+    with matplotlib.rc_context(_style(width)), warnings.catch_warnings():
+        # It measures with letters of its own; the page's reader has those that these lack.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(_INCHES[width], height), layout="constrained")
         draw(figure, width)
         written = io.StringIO()
@@ -181,6 +185,11 @@ def _inline(svg: str, key: str, title: str, description: str) -> str:
 def _font(found: re.Match[str]) -> str:
     """The page's own letters at this size."""
     return f"font-size: {found[2]}px" + ("; font-weight: 600" if found[1] else "")
+
+
+def label(text: str, room: int = 30) -> str:
+    """A text as it may stand in a drawing: nothing in it but letters, and no more of them than there is room for."""
+    return printable(textwrap.shorten(text, room, placeholder=" …") if len(text) > room else text)
 
 
 # -- what several pictures draw alike -----------------------------------------------------------------------------------------

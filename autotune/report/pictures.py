@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from autotune.experiment.events import Failure, Stage
-from autotune.report.drawing import Ink, Picture, Width, dots, legend_below, picture, reach, ticks
+from autotune.report.drawing import Ink, Picture, Width, dots, label, legend_below, picture, reach, ticks
 from autotune.report.page import Table
 from autotune.report.words import (
     count_text,
@@ -116,7 +116,7 @@ def steps_picture(told: NightReport) -> Picture | None:
             break
         product *= step.published
         published.append(product)
-    names = [f"{one.number} {one.name}" for one in steps]
+    names = [label(f"{one.number} {one.name}") for one in steps]
 
     def draw(figure: Figure, width: Width) -> None:
         axes = figure.subplots()
