@@ -206,7 +206,7 @@ def dots(
         return
     corners = [place for place in places for _ in range(2)]
     codes = [Path.MOVETO, Path.LINETO] * len(places)
-    axes.add_patch(
+    axes.add_artist(
         PathPatch(
             Path(corners, codes), facecolor="none", edgecolor=ink, linewidth=size, capstyle="round", alpha=0.7
         )
@@ -224,7 +224,7 @@ def ticks(axes: Axes, places: Sequence[float], y: float, ink: Ink) -> None:
     if places:
         ends = [(x, y + half) for x in places for half in (-0.22, 0.22)]
         codes = [Path.MOVETO, Path.LINETO] * len(places)
-        axes.add_patch(PathPatch(Path(ends, codes), facecolor="none", edgecolor=ink, linewidth=0.5))
+        axes.add_artist(PathPatch(Path(ends, codes), facecolor="none", edgecolor=ink, linewidth=0.5))
 
 
 def reach(

@@ -90,7 +90,7 @@ def _overview(told: NightReport) -> list[str]:
     return [
         f"Platform: {told.study.board}" + (f" ({board})" if board else ""),
         *(f"Workload: {load_text(one)}" for one in told.study.workloads),
-        f"Duration: night {told.night} of {told.nights}, began {local_time_text(told.begun.at)}, {duration_text(told.ended_s - told.begun_s)}, {outcome}",
+        f"Duration: night {told.night} of {told.nights}, began {local_time_text(told.begun.at)}, {duration_text(told.clock.took_s)}, {outcome}",
         (
             f"Approach: {count_text(len(told.begun.space_ids), 'parameter')} searched, beside"
             f" {told.study.hand_tuned.title} ({told.study.hand_tuned.source})"

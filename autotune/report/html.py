@@ -23,7 +23,7 @@ from autotune.report.heat_picture import heat_picture
 from autotune.report.night_report import NightReport, board_text
 from autotune.report.page import Paragraph, Part, Table, printable
 from autotune.report.pictures import finals_picture, history_picture, hours_picture, steps_picture
-from autotune.report.sample_rows import PACKED, SampleRow, packets, sample_columns, sample_rows
+from autotune.report.sample_rows import PACKED, SampleRow, packets, rows_html, sample_columns, sample_rows
 from autotune.report.words import (
     count_text,
     duration_text,
@@ -81,6 +81,7 @@ class _Page:
     columns: tuple[str, ...]
     texts: frozenset[str]
     rows: tuple[SampleRow, ...]
+    rows_html: str
     packed: int
     packets: Iterable[str]
     samples_words: str
@@ -121,15 +122,16 @@ def _file(name: str) -> str:
 
 
 def _page(told: NightReport) -> _Page:
-    rows = tuple(sample_rows(told))
+    rows, columns = tuple(sample_rows(told)), sample_columns(told)
     return _Page(
         title=f"{told.study.name}, night {told.night}",
         under_title=_under_title(told),
         stamps=((LABEL,) if told.study.is_synthetic else ()) + stamps(told.study, told.comparison),
         sections=tuple(one for one in _sections(told) if one.says_something),
-        columns=sample_columns(told),
+        columns=columns,
         texts=_TEXTS,
         rows=rows,
+        rows_html=rows_html(rows, {at for at, title in enumerate(columns) if title in _TEXTS}),
         packed=PACKED,
         packets=packets(told),
         samples_words=_samples_words(told, rows),
@@ -138,7 +140,7 @@ def _page(told: NightReport) -> _Page:
 
 
 def _under_title(told: NightReport) -> tuple[str, ...]:
-    night = f"{local_time_text(told.begun.at)}, {duration_text(told.ended_s - told.begun_s)}"
+    night = f"{local_time_text(told.begun.at)}, {duration_text(told.clock.took_s)}"
     board = board_text(told)
     return tuple(
         line

@@ -18,14 +18,18 @@ _MINUTES_UP_TO_S = 5400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightClock:
-    """Time along the pictures: hours into the night, of a short one minutes."""
+    """From the night's beginning to its last event, and time along the pictures: hours, of a short night minutes."""
 
     begun_s: float
     ended_s: float
 
     @property
+    def took_s(self) -> float:
+        return self.ended_s - self.begun_s
+
+    @property
     def unit_s(self) -> float:
-        return 60.0 if self.ended_s - self.begun_s <= _MINUTES_UP_TO_S else 3600.0
+        return 60.0 if self.took_s <= _MINUTES_UP_TO_S else 3600.0
 
     @property
     def words(self) -> str:
@@ -34,7 +38,7 @@ class NightClock:
     @property
     def whole(self) -> tuple[float, float]:
         """From a little before the night to a little after it: the same in every picture."""
-        room_s = 0.01 * max(self.ended_s - self.begun_s, 60.0)
+        room_s = 0.01 * max(self.took_s, 60.0)
         return self.place(self.begun_s - room_s), self.place(self.ended_s + room_s)
 
     def place(self, at_s: float) -> float:
@@ -60,23 +64,9 @@ class NightReport:
     levels: tuple[StepLevel, ...]
     attempts: tuple[tuple[Sample | Failure, float], ...]
     gaps: tuple[tuple[Gap, float], ...]
+    clock: NightClock
     voids: Mapping[str, str]
     raw: Mapping[str, str]
-
-    @property
-    def begun_s(self) -> float:
-        """When the night began, in seconds."""
-        return seconds_of(self.begun.at)
-
-    @property
-    def ended_s(self) -> float:
-        """When its last event was stored."""
-        last = max((at_s for _, at_s in self.attempts), default=self.begun_s)
-        return max(last, seconds_of(self.ended.at)) if self.ended else last
-
-    @property
-    def clock(self) -> NightClock:
-        return NightClock(begun_s=self.begun_s, ended_s=self.ended_s)
 
     @property
     def samples(self) -> list[Sample]:
@@ -98,19 +88,23 @@ def night_report(
     number = comparison.night
     if number not in book.begun:
         return None
+    attempts, begun, ended = _attempts(log, number), book.begun[number], book.ended.get(number)
+    begun_s = seconds_of(begun.at)
+    stamps = (begun_s, *(at_s for _, at_s in attempts), *([seconds_of(ended.at)] if ended else ()))
     return NightReport(
         study=study,
         log=log,
         night=number,
         nights=len(book.begun),
-        begun=book.begun[number],
-        ended=book.ended.get(number),
+        begun=begun,
+        ended=ended,
+        clock=NightClock(begun_s=begun_s, ended_s=max(stamps)),
         comparison=comparison,
         record=None if study.is_synthetic else record,
         rounds=final_rounds(book, number),
         points=search_points(book, number),
         levels=step_levels(book, number),
-        attempts=_attempts(log, number),
+        attempts=attempts,
         gaps=tuple((gap, seconds_of(gap.at)) for _, gap in book.gaps if gap.night == number),
         voids={one.key.text: one.reason for one in book.voids if one.key.night == number},
         raw=raw or {},

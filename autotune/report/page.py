@@ -53,6 +53,8 @@ class Page:
 
 def printable(text: str) -> str:
     """The text with control characters made visible, so that no value can steer a terminal."""
+    if text.replace("\n", "").isprintable():
+        return text
     return "".join(
         char if char == "\n" or char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Sitting", "Store", "StudySummary", "default_url"]
 
 _EVENTS: TypeAdapter[list[Event]] = TypeAdapter(list[Event])
+_AT_ONCE = 500  # events; all of a large study's at once would need its memory almost twice
 
 
 class Store:
@@ -162,19 +163,15 @@ class Store:
         """Every event of the study, in the order in which they were stored."""
         known = self._logs.setdefault(name, [])
         with self._look() as connection:
-            bodies = (
-                connection.execute(
-                    sa.select(EVENTS.c.body)
-                    .where(EVENTS.c.study_id == self._id(connection, name), EVENTS.c.seq > len(known))
-                    .order_by(EVENTS.c.seq)
-                )
-                .scalars()
-                .all()
-            )
-        try:
-            known += _EVENTS.validate_json(f"[{','.join(bodies)}]")
-        except ValidationError as problem:
-            raise self._unreadable(name, len(known), bodies) from problem
+            mine = EVENTS.c.study_id == self._id(connection, name)
+            rest = sa.select(EVENTS.c.body).where(mine, EVENTS.c.seq > len(known)).order_by(EVENTS.c.seq)
+            bodies = connection.execute(rest).scalars().all()
+        for at in range(0, len(bodies), _AT_ONCE):
+            several = bodies[at : at + _AT_ONCE]
+            try:
+                known += _EVENTS.validate_json(f"[{','.join(several)}]")
+            except ValidationError as problem:
+                raise self._unreadable(name, len(known), several) from problem
         return list(known)
 
     def append(self, name: str, event: Event, raw: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def test_a_reader_without_eyes_finds_the_way(page: Page) -> None:
     ]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(later - before <= 1 for before, later in zip(levels, levels[1:], strict=False))
+    assert all(later - before <= 1 for before, later in itertools.pairwise(levels))
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the answer"
     for table in page.locator("table").all():
