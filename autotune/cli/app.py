@@ -14,6 +14,7 @@ from autotune.cli import (
     boards,
     builds,
     carrying,
+    dashboard,
     files,
     night,
     report,
@@ -69,6 +70,7 @@ service.add_commands(app)
 results.add_commands(app)
 report.add_commands(app)
 carrying.add_commands(app)
+dashboard.add_commands(app)
 board.add_commands(app)
 applying.add_commands(app)
 boards.add_commands(app)

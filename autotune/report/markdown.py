@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from autotune.report.page import Page, Paragraph, Table, printable
+
+_LINK = re.compile(r"\](?=([(\[:]))\1")
 
 
 def page_markdown(title: str, page: Page) -> str:
@@ -28,8 +31,8 @@ def bullets(lines: Sequence[str] | Mapping[str, None]) -> str:
 
 
 def plain(text: str) -> str:
-    """One line, nothing in it that Markdown or a terminal would take for more than text."""
-    return printable(" ".join(text.split())).replace("<", "&lt;")
+    """One line, nothing in it that Markdown or a terminal would take for more than text: no tag, no link, no picture."""
+    return _LINK.sub(r"]\\\1", printable(" ".join(text.split())).replace("<", "&lt;"))
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -49,7 +49,7 @@ def _write(study: Study, log: Sequence[Event], url: str) -> None:
     storage = _Tables(_driver_url(url), engine_kwargs=_engine_options(url))
     try:
         mirror = _study(study, storage)
-        wanted = _trials(study, log)
+        wanted = mirrored_trials(study, log)
         there = mirror.get_trials(deepcopy=False)
         over = not _is_night_open(log)
         extends = len(there) <= len(wanted) and all(
@@ -96,8 +96,7 @@ class _Tables(optuna.storages.RDBStorage):
 
 
 def _study(study: Study, storage: optuna.storages.RDBStorage) -> optuna.study.Study:
-    known = optuna.get_all_study_names(storage)
-    if study.name in known:
+    if study.name in optuna.get_all_study_names(storage):
         mirror = optuna.load_study(study_name=study.name, storage=storage)
         if _OURS not in mirror.user_attrs:
             raise StorageError(
@@ -105,6 +104,11 @@ def _study(study: Study, storage: optuna.storages.RDBStorage) -> optuna.study.St
                 hint="give the study another name, or keep Optuna's studies in another database",
             )
         return mirror
+    return new_mirror(study, storage)
+
+
+def new_mirror(study: Study, storage: optuna.storages.BaseStorage) -> optuna.study.Study:
+    """The Optuna study of this name, made in a storage that has none, without trials."""
     mirror = optuna.create_study(study_name=study.name, storage=storage, direction="maximize")
     mirror.set_user_attr(_OURS, study.fingerprint)
     if study.is_synthetic:
@@ -113,7 +117,7 @@ def _study(study: Study, storage: optuna.storages.RDBStorage) -> optuna.study.St
     return mirror
 
 
-def _trials(study: Study, log: Sequence[Event]) -> list[FrozenTrial]:
+def mirrored_trials(study: Study, log: Sequence[Event]) -> list[FrozenTrial]:
     """What the mirror should hold, by number; the open ones at the end are left for later."""
     encoding = encoding_of(study, log)
     several = told(log, trial_scores(study, log))

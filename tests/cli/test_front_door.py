@@ -27,6 +27,7 @@ COMMANDS = (
     ("export",),
     ("bundle",),
     ("unbundle",),
+    ("dashboard",),
     ("apply",),
     ("doctor",),
     ("restore",),
