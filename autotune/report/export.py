@@ -15,6 +15,7 @@ from autotune.installer.exported import FILE as SETTINGS_FILE
 from autotune.installer.exported import Exported
 from autotune.installer.kernel import known_places
 from autotune.measurement.comparison import Comparison, compare
+from autotune.report.as_installed import as_installed
 from autotune.report.build_text import build_text
 from autotune.report.by_hand import BUILD_FILE, by_hand_lines
 from autotune.report.changes import last_night
@@ -44,7 +45,9 @@ def export_files(
         which_night = f"no night {night}" if night else "no night yet"
         raise UsageError(f"{study.name} has {which_night}", hint=f"Try: autotune resume {study.name}")
     arm, found = _chosen(study, comparison, begun, which)
-    configuration, stock = _as_measured(study, found, begun.stock)
+    measured, stock = _as_measured(study, found, begun.stock)
+    installed = as_installed(study, begun, measured)
+    configuration = installed.configuration.against(stock)
     chosen = configuration.mapping
     if unknown := [id_ for id_ in chosen if id_ not in CATALOGUE]:
         raise SettingUnsupported(
@@ -58,7 +61,11 @@ def export_files(
     if study.is_synthetic:  # nothing that anybody is to install
         exported = exported.without(exported.families)
     lines = provenance(
-        study, log, comparison, begun, Exporting(arm, configuration, stock, exported, tuple(told), by_hand)
+        study,
+        log,
+        comparison,
+        begun,
+        Exporting(arm, configuration, stock, exported, tuple(told), by_hand, installed.notes),
     )
     files = {**told, PROVENANCE_FILE: "\n".join(lines)}
     if study.is_synthetic:

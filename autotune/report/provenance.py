@@ -26,7 +26,9 @@ PROVENANCE_FILE = "PROVENANCE.md"
 
 
 class Exporting(NamedTuple):
-    """`arm`: its name; `stock`: what is known of the board's own values; `by_hand`: what nothing here does."""
+    """`arm`: its name; `stock`: what is known of the board's own values; `by_hand`: what nothing here does; `notes`: where
+    what is installed differs from what was measured.
+    """
 
     arm: str
     configuration: Configuration
@@ -34,6 +36,7 @@ class Exporting(NamedTuple):
     exported: Exported
     files: tuple[str, ...]
     by_hand: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def provenance(
@@ -118,7 +121,11 @@ def _measured(study: Study, comparison: Comparison) -> list[str]:
 
 def _going_in(exporting: Exporting) -> list[str]:
     families = exporting.exported.families
-    lines: list[str] = []
+    lines = (
+        ["## Measured so, installed so", "", *(f"- {one}" for one in exporting.notes), ""]
+        if exporting.notes
+        else []
+    )
     if families:
         lines += [
             "## In and out",

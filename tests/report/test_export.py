@@ -11,7 +11,7 @@ import pytest
 
 from autotune.errors import SettingUnsupported, UsageError
 from autotune.experiment.events import Distilled, Event, NightBegun, Proposal
-from autotune.experiment.study import Limit
+from autotune.experiment.study import Limit, Placement
 from autotune.installer.exported import from_text
 from autotune.report.export import NGINX_FILE, export_files, write_files
 from autotune.report.nginx_snippet import nginx_text
@@ -277,3 +277,21 @@ def test_install_and_uninstall_can_be_run_as_they_are(tmp_path: Path) -> None:
         )
         assert asked.returncode == 0, asked.stderr
         assert "--dry-run" in asked.stdout
+
+
+def test_a_worker_for_each_cpu_of_the_night_is_one_for_each_cpu_of_the_board() -> None:
+    """Pinned, the server had one CPU of two, and one worker; installed, it has both."""
+    study = a_study(placement=Placement.PINNED)
+    log = with_winner({"nginx:worker_processes": 1, "nginx:sendfile": False})
+    begun = log[0]
+    assert isinstance(begun, NightBegun)
+    log[0] = begun.model_copy(
+        update={
+            "facts": {**begun.facts, "board.server_cpus": 1},
+            "stock": {**begun.stock, "nginx:worker_processes": 4},
+        }
+    )
+    files = export_files(study, log)
+    assert "worker_processes auto;" in files[NGINX_FILE]
+    assert "measured with 1, installed as auto" in files[PROVENANCE_FILE]
+    assert "in the night the server had 1 of 2 CPUs" in files[PROVENANCE_FILE]
