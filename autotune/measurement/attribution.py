@@ -19,7 +19,7 @@ from autotune.measurement.combinations import (
     FEWEST_STEPS,
     Coalition,
     Combination,
-    combined,
+    combinations_of,
     effective_steps,
     share_weights,
 )
@@ -134,9 +134,9 @@ def attribution_of(study: Study, book: Logbook, night: int) -> Attribution:
 class _Seen:
     """The rounds as measured: ln of what is maximised by configuration (what differs from stock), then by round."""
 
-    study: Study
     book: Logbook
     begun: NightBegun
+    together: Mapping[Coalition, Combination]
     rates: Mapping[Effective, Mapping[int, float]]
     rounds: int
 
@@ -149,17 +149,15 @@ class _Seen:
                 key = effective_key(slot.sample.configuration, begun.stock)
                 rates.setdefault(key, {})[slot.last.key.block] = log_rate(slot.sample)
         rounds = len({block for by_block in rates.values() for block in by_block})
-        return cls(study=study, book=book, begun=begun, rates=rates, rounds=rounds)
-
-    def together(self, steps: Coalition) -> Combination:
-        return combined(self.study, self.begun, steps)
+        together = combinations_of(study, begun)
+        return cls(book=book, begun=begun, together=together, rates=rates, rounds=rounds)
 
     def key(self, steps: Coalition) -> Effective:
-        return effective_key(self.together(steps).configuration, self.begun.stock)
+        return effective_key(self.together[steps].configuration, self.begun.stock)
 
     def differences(self, weights: _Weights) -> list[float]:
         """The weighted sum of each round that has all of it. Configurations that are one and the same cancel out."""
-        if any(self.together(steps).unavailable for steps in weights):
+        if any(self.together[steps].unavailable for steps in weights):
             return []
         by_key = self._by_key(weights)
         known = [self.rates.get(key, {}) for key in by_key]
@@ -190,7 +188,7 @@ class _Seen:
             (f"step {number} alone", frozenset({number})),
             (f"all steps but {number}", numbers - {number}),
         ):
-            together = self.together(steps)
+            together = self.together[steps]
             if together.unavailable:
                 reasons.append(f"{said}: {together.unavailable}")
             elif failed := self._failed(steps):
@@ -212,8 +210,7 @@ class _Seen:
         ]
         if ends:
             return ends[-1]
-        together = self.together(steps)
-        barred = self.book.is_barred(together.configuration, self.begun.night)
+        barred = self.book.is_barred(self.together[steps].configuration, self.begun.night)
         return "this configuration had failed by its own fault before" if barred else ""
 
 

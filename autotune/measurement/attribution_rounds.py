@@ -10,8 +10,8 @@ from autotune.measurement.logbook import Logbook
 FEWEST: Final = 6
 """Rounds below which no step can be told to help or to harm: the sign test has no interval."""
 MOST: Final = 24
-SHARE: Final = 0.08
-"""Of a night that tunes, where its other stages have all that they want: 6 rounds of eight steps in eight hours of 20 s samples."""
+SHARE: Final = 0.1
+"""Of a night that tunes, where its other stages have all that they want: 6 rounds of eight steps take 8 % of eight hours with samples of 20 s."""
 
 
 def rounds_within(samples: float, combinations: int) -> int:

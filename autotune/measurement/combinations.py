@@ -75,24 +75,55 @@ def combined(study: Study, begun: NightBegun, numbers: Collection[int]) -> Combi
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Worked:
+    """The combinations of one night, as worked out."""
+
+    study: Study
+    begun: NightBegun
+    found: Mapping[Coalition, Combination]
+
+
+_LATEST: list[_Worked] = []
+"""Those that were asked for last. A night asks for the same ones before each of its samples."""
+
+
+def combinations_of(study: Study, begun: NightBegun) -> Mapping[Coalition, Combination]:
+    """No step, all of them, each alone, and all without each: in the order in which they are told apart."""
+    if _LATEST and _LATEST[0].study is study and _LATEST[0].begun is begun:
+        return _LATEST[0].found
+    numbers = sorted(step.number for step in effective_steps(begun))
+    whole = frozenset(numbers)
+    wanted = [frozenset[int](), whole]
+    for number in numbers:
+        wanted += [frozenset({number}), whole - {number}]
+    found = {steps: combined(study, begun, steps) for steps in wanted}
+    _LATEST[:] = [_Worked(study, begun, found)]
+    return found
+
+
 def attribution_arms(study: Study, begun: NightBegun) -> tuple[Contender, ...]:
-    """What one round measures: stock, all steps, each alone, all without each. Equal configurations once; nothing for one step."""
-    numbers = frozenset(step.number for step in effective_steps(begun))
-    if len(numbers) < FEWEST_STEPS:
+    """What one round measures: every combination that can be had, equal configurations once; nothing for one step."""
+    together = combinations_of(study, begun)
+    whole = max(together, key=len)
+    if len(whole) < FEWEST_STEPS:
         return ()
     arms: dict[object, Contender] = {}
-
-    def enter(arm: Arm, together: Combination) -> None:
-        key = effective_key(together.configuration, begun.stock)
-        if not together.unavailable:
-            arms.setdefault(key, Contender(arm, together.configuration))
-
-    enter(STOCK_CONTENDER.arm, Combination(configuration=Configuration()))
-    enter(HAND_TUNED, combined(study, begun, numbers))
-    for number in sorted(numbers):
-        enter(Arm(kind="alone", number=number), combined(study, begun, {number}))
-        enter(Arm(kind="without", number=number), combined(study, begun, numbers - {number}))
+    for steps, one in together.items():
+        if not one.unavailable:
+            key = effective_key(one.configuration, begun.stock)
+            arms.setdefault(key, Contender(_arm(steps, whole), one.configuration))
     return tuple(arms.values())
+
+
+def _arm(steps: Coalition, whole: Coalition) -> Arm:
+    if not steps:
+        return STOCK_CONTENDER.arm
+    if steps == whole:
+        return HAND_TUNED
+    if len(steps) == 1:
+        return Arm(kind="alone", number=min(steps))
+    return Arm(kind="without", number=min(whole - steps))
 
 
 def arms_before_a_board(steps: int) -> int:

@@ -88,7 +88,8 @@ def smallest_visible_difference(sigma_run: float, pairs: int, *, hypotheses: int
     error = sigma_run * math.sqrt(2 * 1.06 / pairs)  # 1.06: variance of a 20 % trimmed mean of normal numbers
     kept = pairs - 2 * int(0.2 * pairs)
     critical = float(stdtrit(kept - 1, 1 - 0.025 / hypotheses))
-    gated = max(critical * error, CLAIM_FROM) + float(ndtri(POWER_OF_EACH)) * error
+    rough = math.sqrt(1 + critical**2 / (2 * (kept - 1)))  # few rounds know their own noise badly
+    gated = max(critical * error, CLAIM_FROM) + float(ndtri(POWER_OF_EACH)) * rough * error
     rank = sign_rank(pairs)
     signed = sigma_run * math.sqrt(2) * _shift_for_signs(rank - 1, pairs)
     return math.expm1(max(usual, gated, signed))

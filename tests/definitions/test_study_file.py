@@ -91,6 +91,7 @@ def test_the_title_does_not_count_but_the_seed_does(tmp_path: Path) -> None:
         ("distillation_pairs", 0, 200, 1),
         ("finals_rounds", 12, 300, 3),
         ("series_rounds", 0, 100, 1),
+        ("attribution_rounds", 0, 100, 1),
     ],
 )
 def test_the_budget_has_the_limits_of_its_record(

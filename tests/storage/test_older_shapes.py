@@ -55,7 +55,7 @@ def old_definition() -> dict[str, Any]:
             }
         elif key not in ("placement", "goals", "builds", "limits", "latency"):
             old[key] = value
-    for later in ("distillation_pairs",):
+    for later in ("distillation_pairs", "attribution_rounds"):
         del old["budget"][later]
     return old
 
