@@ -27,12 +27,12 @@ class StudyFrames:
 
     samples: one row per run, so a sample of two workloads has two; a failed attempt has one row, without figures
       night                      int64                night of the study, from 1
-      stage                      string               calibration, search, finalists, distillation, finals or series
+      stage                      string               calibration, search, finalists, distillation, finals, series or attribution
       block                      int64                pair, round or place in the search, from 0
       position                   int64                place within the block, from 0
       attempt                    int64                0, or the number of the re-take
       at                         datetime64[us, UTC]  when it was stored
-      arm                        string               stock, hand-tuned, automatic, step, trial or subset
+      arm                        string               stock, hand-tuned, automatic, step, alone (one step), without (all but one), trial or subset
       number                     Int64                of the step, trial or subset
       state                      string               counted, void (declared so afterwards) or failed
       blame                      string               of a failed one: configuration or environment
@@ -92,6 +92,12 @@ class StudyFrames:
       high                       float64              95 % interval of ratio
       n                          int64                rounds that it comes from
       published                  float64              ratio that the text tells, never measured here
+      only                       float64              of the attribution: this step alone, to stock
+      without                    float64              all steps, to all but this one
+      share                      float64              what it brings on average over all orders, as a ratio
+      share_low                  float64              95 % interval of share
+      share_high                 float64              95 % interval of share
+      verdict                    string               of share: helps, harms, nothing to be seen or not measured
     """
 
     name: str
@@ -153,7 +159,7 @@ def _samples(log: Sequence[Event]) -> Iterator[_Row]:
             "attempt": event.key.attempt,
             "at": event.at,
             "arm": event.arm.kind,
-            "number": event.arm.number if event.arm.kind in ("step", "trial", "subset") else None,
+            "number": None if event.arm.kind in ("stock", "hand-tuned", "automatic") else event.arm.number,
             "gates": ", ".join(failed),
             "switch_s": event.switch_s,
         }
@@ -228,7 +234,10 @@ def _typed(column: pd.Series) -> pd.Series:
 
 def _steps(study: Study, log: Sequence[Event]) -> Iterator[_Row]:
     for night in sorted(read_log(log).begun):
-        for step in compare(study, log, night).steps:
+        found = compare(study, log, night)
+        shares = {one.number: one for one in found.attribution.steps}
+        for step in found.steps:
+            share = shares[step.number]
             yield {
                 "night": night,
                 "number": step.number,
@@ -241,4 +250,10 @@ def _steps(study: Study, log: Sequence[Event]) -> Iterator[_Row]:
                 "high": step.high,
                 "n": step.n,
                 "published": step.published,
+                "only": share.only.ratio,
+                "without": share.without.ratio,
+                "share": share.share.ratio,
+                "share_low": share.share.low,
+                "share_high": share.share.high,
+                "verdict": share.verdict,
             }

@@ -137,3 +137,16 @@ def test_importing_autotune_loads_nothing_heavy() -> None:
     code = "import autotune, sys; print(sorted({'pandas', 'numpy', 'sqlalchemy', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_steps_have_what_each_is_worth_wherever_the_sequence_has_it() -> None:
+    frames = frames_of(STUDY, NIGHT)
+    steps = frames.steps.set_index("number")
+    found = {one.number: one for one in compare(STUDY, NIGHT).attribution.steps}
+    assert steps.share[3] == found[3].share.ratio
+    assert steps.share_low[3] < steps.share[3] < steps.share_high[3]
+    assert math.isnan(steps.share[1])
+    assert steps.verdict[1] == "not measured"
+    alone = frames.samples[frames.samples.arm == "alone"]
+    assert set(alone.number) == {2, 3}
+    assert set(alone.stage) == {"attribution"}
