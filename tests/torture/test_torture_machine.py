@@ -17,6 +17,7 @@ from torture_checks import in_one_line, wrong_originals
 from torture_controller import kill
 from torture_journal import Phase, Story
 from torture_machine import changed_values, leftover_files, listeners, lock_is_free, processes, values_below
+from torture_plan import LAB, deal
 
 from conftest import why_no_namespaces
 
@@ -147,6 +148,16 @@ def test_only_who_was_there_counts_as_killed() -> None:
     victims = {"agent": sleeper.pid, "guardian": gone.pid}
     assert kill(victims, (0.0, 0.0, 0.0), random.Random(1)) == {"agent"}
     assert sleeper.wait() == -9
+
+
+def test_every_one_of_six_is_killed() -> None:
+    import random
+
+    [one] = [one for one in deal(300, 1, LAB) if len(one.victims) == 6][:1]
+    sleepers = {name: subprocess.Popen(["sleep", "100"]) for name in one.victims}
+    victims = {name: sleeper.pid for name, sleeper in sleepers.items()}
+    assert kill(victims, one.gaps_s, random.Random(1)) == one.victims
+    assert {sleeper.wait() for sleeper in sleepers.values()} == {-9}
 
 
 @pytest.mark.real

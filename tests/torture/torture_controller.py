@@ -133,11 +133,11 @@ class Tuner:
 
 
 def kill(victims: Mapping[str, int], gaps_s: tuple[float, ...], chance: random.Random) -> frozenset[str]:
-    """SIGKILL, in random order with these pauses; who was there to be killed."""
+    """SIGKILL, in random order, each with its pause after it; who was there to be killed."""
     names = list(victims)
     chance.shuffle(names)
     killed = set()
-    for name, gap_s in zip(names, (*gaps_s, 0.0), strict=False):
+    for name, gap_s in zip(names, gaps_s[: len(names)], strict=True):
         try:
             os.kill(victims[name], signal.SIGKILL)
             killed.add(name)

@@ -95,7 +95,7 @@ _DISTILLATION_PAIRS: Final = 2  # of each of up to four subsets, in a night that
 class Death:
     """One planned death. `stage`: not before the night is there. `moment`: 0 to 1, where in the window it falls.
 
-    `gaps_s`: pauses between its kills; `left_running`: a controller that survives runs on into the next death;
+    `gaps_s`: a pause after each of its kills; `left_running`: a controller that survives runs on into the next death;
     `hurried`: the controller gets a second signal before its restore; `weather`: on the cable, from then until all is well.
     """
 
@@ -104,7 +104,7 @@ class Death:
     stage: str
     victims: frozenset[str]
     moment: float
-    gaps_s: tuple[float, float, float]
+    gaps_s: tuple[float, ...]
     left_running: bool
     hurried: bool
     weather: Forecast = FAIR
@@ -198,14 +198,14 @@ def _homes(deaths: int, stages: Sequence[str], chance: random.Random) -> list[tu
 
 def _death(stratum: str, stage: str, victims: frozenset[str], chance: random.Random) -> Death:
     staggered = chance.random() < _STAGGERED
-    gaps = tuple(chance.uniform(0.0, 0.008) if staggered else 0.0 for _ in range(3))
+    gaps = tuple(chance.uniform(0.0, 0.008) if staggered else 0.0 for _ in victims)
     return Death(
         number=0,
         stratum=stratum,
         stage=stage,
         victims=victims,
         moment=chance.random(),
-        gaps_s=(gaps[0], gaps[1], gaps[2]),
+        gaps_s=gaps,
         left_running=chance.random() < _LEFT_RUNNING,
         hurried=chance.random() < _TWICE,
     )

@@ -33,6 +33,7 @@ RESTORE_S: Final = 0.003
 _CUT_FIRST: Final = 0.6
 _BRIEFLY_S: Final = (0.1, 2.0)
 _CORRECTED: Final = 0.3
+_SWITCHES_WAITED: Final = 4
 STUCK_S: Final = 60.0
 
 
@@ -112,7 +113,10 @@ class Striker:
         return None
 
     def _strike_switch(self, death: Death) -> Struck | None:
-        """In the switch that meets new paths if there is one soon, else in one that had met some before."""
+        """In the switch that meets new paths if there is one soon, else in one that had met some before.
+
+        Where none does (a winner of nginx's settings alone), in any: waiting would use up the stage's samples.
+        """
         if not self._measuring():
             return None
         self.log.refresh()
@@ -124,7 +128,8 @@ class Striker:
             self._pump_while(lambda: self._is(Phase.LOAD), until)
             patience -= 1
             story = self.watch.story
-            if not (self._is(Phase.SWITCH) and (story.fresh or (story.wills and patience <= 0))):
+            writes = story.fresh or (story.wills and patience <= 0) or patience <= -_SWITCHES_WAITED
+            if not (self._is(Phase.SWITCH) and writes):
                 continue
             self._pump_until(time.monotonic() + 0.7 * death.moment * self.watch.switch_s, or_load=True)
             if "nginx" in death.victims:
