@@ -74,6 +74,7 @@ SHORT: Final[Mapping[str, int]] = {
     "distillation_pairs": 0,
     "finals_rounds": 12,
     "series_rounds": 1,
+    "attribution_rounds": 0,
 }
 
 

@@ -13,6 +13,7 @@ _BUDGET: Final = {
     "distillation_pairs": 2,
     "finals_rounds": 12,
     "series_rounds": 1,
+    "attribution_rounds": 0,
 }
 
 
