@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,6 +200,27 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
         pytest.skip(why)
     with labs.a_lab(tmp_path_factory.mktemp("lab")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def far_night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
+    """A night over ssh that goes on beside the journey that asks for it first, because a night mostly waits for its load.
+
+    Its result says how it ended; skipped, with the reason, where no lab is to be had.
+    """
+    import lab as labs
+    from test_night_over_ssh import hold_a_far_night
+
+    places = tmp_path_factory.mktemp("far-lab"), tmp_path_factory.mktemp("far-night")
+
+    def hold() -> None:
+        if why := labs.why_no_lab():
+            pytest.skip(why)
+        with labs.a_lab(places[0]) as made:
+            hold_a_far_night(made, places[1])
+
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        yield beside.submit(hold)
 
 
 @pytest.fixture(scope="module")

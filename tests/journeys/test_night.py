@@ -115,6 +115,7 @@ def _nothing_is_left(board: BoardNamespace) -> None:
     assert not board.exists("/var/lib/autotune")
 
 
+@pytest.mark.usefixtures("far_night")  # goes on meanwhile
 def test_a_night_cut_by_a_signal_and_by_death_goes_on_and_ends_with_the_comparison(night: Night) -> None:
     first = night.start("run", str(night.file))
     night.wait_for_samples(2)
@@ -129,7 +130,7 @@ def test_a_night_cut_by_a_signal_and_by_death_goes_on_and_ends_with_the_comparis
     second.communicate(timeout=30)
     _nothing_is_left(night.board)
 
-    last = night.call("resume", "small", "--json", timeout=240)
+    last = night.call("resume", "small", "--json", timeout=400)
     assert last.returncode == 0, last.stderr
     _nothing_is_left(night.board)
     told_once = json.loads(last.stdout)
