@@ -8,7 +8,8 @@ is what of the variance of the model's answers goes with it, alone or in company
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from autotune.analysis.dataset import Dataset, dataset_of
@@ -26,9 +27,9 @@ from autotune.analysis.reference import families, reference_of
 from autotune.analysis.shares import Shares
 from autotune.experiment.events import AppliedStep, Doubt, Event, NightBegun
 from autotune.experiment.study import Study
-from autotune.measurement.comparison import compare
+from autotune.measurement.comparison import StepGain, compare
 from autotune.measurement.logbook import Logbook, read_log
-from autotune.space.value import Value
+from autotune.space.value import Value, value_text
 
 __all__ = [
     "Dependence",
@@ -95,7 +96,9 @@ class StepImportance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importance:
-    """`parameters` by share, largest first; empty with the `reason`. `model`, `r2`: of what it hadn't seen; None: no model."""
+    """`parameters` by share, largest first; empty with the `reason`. `r2`: the share of the variance that the model foretells
+    of configurations it hadn't seen; None: no model. `night`: whose steps and automatic these are; None: there was none yet.
+    """
 
     parameters: tuple[ParameterImportance, ...]
     reason: str
@@ -106,13 +109,18 @@ class Importance:
     dependences: tuple[Dependence, ...] = ()
     interactions: tuple[Interaction, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    night: int | None = None
 
 
 def importance_of(study: Study, log: Sequence[Event], night: int | None = None) -> Importance:
-    """What the trials of the whole study and the steps of a night (None: the last one) say. The same for the same log."""
+    """What the trials of the whole study say, and the steps of a night (None: the last one with finals, else the last one).
+
+    The same for the same log.
+    """
     book = read_log(log)
-    begun = book.begun.get(book.night if night is None else night)
     data = dataset_of(study, book)
+    comparison = compare(study, log, night)
+    begun = book.begun.get(comparison.night)
     if begun is None:
         return Importance(
             parameters=(),
@@ -122,18 +130,29 @@ def importance_of(study: Study, log: Sequence[Event], night: int | None = None) 
             configurations=data.configurations,
             steps=(),
         )
-    said = _said(study, data, begun)
+    with _one_thread():
+        said = _said(study, data, begun)
     return Importance(
         parameters=said.parameters,
         reason=said.reason,
         model=said.model,
         r2=said.r2,
         configurations=data.configurations,
-        steps=_steps(study, log, book, begun, said),
+        steps=_steps(comparison.steps, book, begun, said),
         dependences=said.dependences,
         interactions=said.interactions,
         doubts=importance_doubts(data, book, begun, said.r2) if said.parameters else (),
+        night=begun.night,
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Thousands of small matrices: threads that wait for each other take longer, and what else works here suffers."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +209,12 @@ def _group(shares: Shares, members: tuple[str, ...], steps: Sequence[AppliedStep
 
 def _parameter(shares: Shares, members: tuple[str, ...], steps: Sequence[AppliedStep]) -> ParameterImportance:
     share = shares.of(members)
-    sets = (step.number for step in steps for id_ in members if id_ in step.configuration.mapping)
+    sets = (
+        step.number
+        for step in steps
+        for id_ in step.configuration.mapping
+        if set(_of_every_device(id_, members)) & set(members)
+    )
     return ParameterImportance(
         id=members[0],
         members=members,
@@ -202,9 +226,9 @@ def _parameter(shares: Shares, members: tuple[str, ...], steps: Sequence[Applied
 
 
 def _steps(
-    study: Study, log: Sequence[Event], book: Logbook, begun: NightBegun, said: _Said
+    measured: Sequence[StepGain], book: Logbook, begun: NightBegun, said: _Said
 ) -> tuple[StepImportance, ...]:
-    gains = {one.number: one for one in compare(study, log, begun.night).steps}
+    gains = {one.number: one for one in measured}
     automatic = _automatic(book, begun)
     steps = []
     before: Mapping[str, Value] = {}
@@ -212,7 +236,12 @@ def _steps(
         own = {id_: value for id_, value in step.configuration.values if before.get(id_) != value}
         before = step.configuration.mapping
         gain = gains[step.number]
-        known = [said.shares[id_] for id_ in own if id_ in said.shares]
+        known = [
+            said.shares[one]
+            for id_ in own
+            for one in _of_every_device(id_, said.shares)
+            if one in said.shares
+        ]
         steps.append(
             StepImportance(
                 number=step.number,
@@ -225,7 +254,7 @@ def _steps(
                 n=gain.n,
                 share=math.fsum(known) if known else None,
                 values=tuple(
-                    StepValue(id=id_, hand_tuned=value, automatic=automatic.get(id_))
+                    StepValue(id=id_, hand_tuned=value, automatic=_in_force(automatic, id_))
                     for id_, value in own.items()
                 ),
             )
@@ -238,3 +267,21 @@ def _automatic(book: Logbook, begun: NightBegun) -> Mapping[str, Value]:
     if (begun.night, "winner") not in book.rankings:
         return {}
     return book.automatic(begun.night).over(begun.stock)
+
+
+def _in_force(values: Mapping[str, Value], id_: str) -> Value | None:
+    """Of a setting of all devices, what each has, where they have several values."""
+    found = list(dict.fromkeys(values[one] for one in _of_every_device(id_, values) if one in values))
+    if len(found) > 1:
+        return " / ".join(value_text(one) for one in found)
+    return found[0] if found else None
+
+
+def _of_every_device(id_: str, ids: Iterable[str]) -> tuple[str, ...]:
+    """Which of these a setting stands for: one of all devices (cpufreq:all.governor) for the same of each, any other for itself."""
+    family, _, key = id_.partition(":")
+    device, _, part = key.partition(".")
+    if device != "all":
+        return (id_,)
+    each = [one for one in ids if one != id_ and one.startswith(f"{family}:") and one.endswith(f".{part}")]
+    return tuple(one for one in each if one.partition(":")[2].partition(".")[2] == part) or (id_,)

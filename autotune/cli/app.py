@@ -16,6 +16,7 @@ from autotune.cli import (
     carrying,
     dashboard,
     files,
+    learned,
     night,
     report,
     results,
@@ -68,6 +69,7 @@ night.add_commands(app)
 studies.add_commands(app)
 service.add_commands(app)
 results.add_commands(app)
+learned.add_commands(app)
 report.add_commands(app)
 carrying.add_commands(app)
 dashboard.add_commands(app)

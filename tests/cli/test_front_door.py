@@ -23,6 +23,7 @@ COMMANDS = (
     ("compare",),
     ("summary",),
     ("report",),
+    ("importance",),
     ("show",),
     ("export",),
     ("bundle",),
