@@ -11,7 +11,7 @@ from front_door import Autotune, front_door, only_json
 from autotune.experiment.events import NightBegun, Sample
 from odd_studies import EACH_ODD_STUDY, OddStudy, odd_store, odd_study
 
-_PAGES = ("compare", "show", "status")
+_PAGES = ("compare", "show", "status", "importance")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ OURS: Final = "ours"
 OPTUNAS: Final = ("fanova", "ped_anova", "mdi")
 FOREMOST: Final = 8
 RESAMPLED: Final = 8
-"""So often the trials are drawn anew with replacement for the spread of Optuna's: from the smallest to the largest share."""
+"""So often the trials are drawn anew with replacement for a spread of Optuna's: from the smallest to the largest share."""
 _ANALYSIS: Final = (
     "dataset",
     "reference",
@@ -40,12 +40,14 @@ _SCORES: Final = ("scores", "levels", "references", "calibration", "logbook")
 
 
 class Said(Record):
-    """One evaluator of one search. `inside`: how many of the parameters, and of the foremost, have their true effect in the stated spread."""
+    """One evaluator of one search. `inside`: how many of the parameters, and of the foremost, have their true effect in the
+    stated spread; None: it states none.
+    """
 
     spearman: float
     top8_recall: float
-    inside: float
-    inside_top8: float
+    inside: float | None
+    inside_top8: float | None
 
 
 class SearchFigures(Record):
@@ -59,14 +61,14 @@ class SearchFigures(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spread:
-    """What an evaluator says of each parameter; one that it drops counts as 0, and can't be anything else."""
+    """What an evaluator says of each parameter; one that it drops counts as 0, and can't be anything else. `low` None: no spread."""
 
     shares: Mapping[str, float]
-    low: Mapping[str, float]
+    low: Mapping[str, float] | None
     high: Mapping[str, float]
 
 
-def figures_of(searched: Searched, resampled: int = RESAMPLED) -> SearchFigures:
+def figures_of(searched: Searched, resampled: int) -> SearchFigures:
     found = importance_of(searched.study, searched.log)
     by_itself = [part for one in found.parameters for part in one.parts or (one,)]
     spreads = {OURS: _ours(by_itself), **_optunas(searched, resampled)}
@@ -96,6 +98,8 @@ def _optunas(searched: Searched, resampled: int) -> dict[str, _Spread]:
 
 
 def _resampled(effects: Mapping[str, float], several: Sequence[Mapping[str, float]]) -> _Spread:
+    if len(several) == 1:
+        return _Spread(shares=several[0], low=None, high={})
     ordered = {id_: sorted(one.get(id_, 0.0) for one in several[1:]) for id_ in effects}
     return _Spread(
         shares=several[0],
@@ -110,20 +114,21 @@ def _judged(effects: Mapping[str, float], spread: _Spread) -> Said:
     order = float(spearmanr([effects[id_] for id_ in ids], shares).statistic) if len(set(shares)) > 1 else 0.0
     foremost = sorted(ids, key=lambda id_: -effects[id_])[:FOREMOST]
     named = sorted(spread.shares, key=lambda id_: -spread.shares[id_])[:FOREMOST]
-    inside = {id_: spread.low.get(id_, 0.0) <= effects[id_] <= spread.high.get(id_, 0.0) for id_ in ids}
+    low, high = spread.low, spread.high
+    inside = {id_: low.get(id_, 0.0) <= effects[id_] <= high.get(id_, 0.0) for id_ in ids} if low else {}
     return Said(
         spearman=order,
         top8_recall=len(set(foremost) & set(named)) / FOREMOST,
-        inside=statistics.fmean(inside.values()),
-        inside_top8=statistics.fmean(inside[id_] for id_ in foremost),
+        inside=statistics.fmean(inside.values()) if inside else None,
+        inside_top8=statistics.fmean(inside[id_] for id_ in foremost) if inside else None,
     )
 
 
 def kept_figures(
-    several: Sequence[Searched], folder: Path, say: Callable[[str], None]
+    several: Sequence[Searched], resampled: int, folder: Path, say: Callable[[str], None]
 ) -> list[SearchFigures]:
     """The same of each, from the folder where this state of the code has worked them out already."""
-    place = folder / f"figures-{code_hash(_judging_code())}"
+    place = folder / f"figures-{resampled}-{code_hash(_judging_code())}"
     place.mkdir(parents=True, exist_ok=True)
     found = []
     for one in several:
@@ -131,7 +136,7 @@ def kept_figures(
         if not file.exists():
             say(f"evaluators of {one.seed} with {100 * one.cv:g} % noise")
             half = file.with_suffix(".half")
-            half.write_text(figures_of(one).model_dump_json())
+            half.write_text(figures_of(one, resampled).model_dump_json())
             half.replace(file)
         found.append(SearchFigures.model_validate_json(file.read_text()))
     return found
@@ -144,36 +149,36 @@ def _judging_code() -> list[Path]:
     return [*files, Path(__file__)]
 
 
-Figures = dict[str, dict[str, float]]
+Figures = dict[str, dict[str, float | None]]
 
 
-def by_noise(several: Sequence[SearchFigures], figure: Callable[[Said], float]) -> Figures:
-    """The mean over the seeds: {noise in percent: {evaluator: value}}."""
+def by_noise(several: Sequence[SearchFigures], figure: Callable[[Said], float | None]) -> Figures:
+    """The mean over the seeds: {noise in percent: {evaluator: value}}; None where an evaluator has no such figure."""
     found: Figures = {}
     for cv in sorted({one.cv for one in several}):
         mine = [one for one in several if one.cv == cv]
         found[f"{100 * cv:g} %"] = {
-            name: round(statistics.fmean(figure(one.said[name]) for one in mine), 3)
-            for name in (OURS, *OPTUNAS)
+            name: _mean([figure(one.said[name]) for one in mine]) for name in (OURS, *OPTUNAS)
         }
     return found
 
 
-def document(several: Sequence[SearchFigures]) -> dict[str, object]:
+def document(several: Sequence[SearchFigures], resampled: int) -> dict[str, object]:
     """What `scripts/bench-importance --json` prints."""
     return {
-        "spearman": by_noise(several, lambda one: one.spearman),
-        "top8_recall": by_noise(several, lambda one: one.top8_recall),
-        "coverage": by_noise(several, lambda one: one.inside),
-        "coverage_top8": by_noise(several, lambda one: one.inside_top8),
+        **_figures(several),
         "seeds": len({one.seed for one in several}),
         "r2": {
-            f"{100 * cv:g} %": round(statistics.fmean(one.r2 or 0.0 for one in several if one.cv == cv), 3)
+            f"{100 * cv:g} %": _mean([one.r2 for one in several if one.cv == cv])
             for cv in sorted({one.cv for one in several})
         },
+        "no_ranking": sum(one.r2 is None or not one.said[OURS].top8_recall for one in several),
         "spread": {
             OURS: "90 % limits",
-            **dict.fromkeys(OPTUNAS, f"smallest to largest of {RESAMPLED} resamplings of the trials"),
+            **dict.fromkeys(
+                OPTUNAS,
+                f"smallest to largest of {resampled} resamplings of the trials" if resampled else None,
+            ),
         },
         "broken": broken(several),
     }
@@ -182,40 +187,47 @@ def document(several: Sequence[SearchFigures]) -> dict[str, object]:
 def broken(several: Sequence[SearchFigures]) -> list[str]:
     """What must hold and doesn't: ours ahead of each of Optuna's at every noise, in order and in the foremost."""
     found = []
-    for title, figure in (
-        ("spearman", lambda one: one.spearman),
-        ("top8_recall", lambda one: one.top8_recall),
-    ):
-        for noise, values in by_noise(several, figure).items():
+    figures = _figures(several)
+    for title in ("spearman", "top8_recall"):
+        for noise, values in figures[title].items():
+            ours = values[OURS] or 0.0
+            theirs = {name: values[name] or 0.0 for name in OPTUNAS}
             found += [
-                f"{title} at {noise}: {name} {values[name]:.3f}, ours {values[OURS]:.3f}"
-                for name in OPTUNAS
-                if values[name] >= values[OURS]
+                f"{title} at {noise} noise: {name} {one:.3f}, ours {ours:.3f}"
+                for name, one in theirs.items()
+                if one >= ours
             ]
     return found
 
 
 def table(several: Sequence[SearchFigures]) -> str:
     """The same for a person."""
-    parts = document(several)
-    lines = [
-        f"{parts['seeds']} boards of 30 to 40 settings; of each a real search of 150 trials at each noise"
-    ]
-    for key, title in (
-        ("spearman", "rank correlation with the true effects"),
-        ("top8_recall", "of the eight largest, so many among the first eight"),
-        ("coverage", "true effects inside the stated spread"),
-        ("coverage_top8", "of the eight largest, inside the stated spread"),
-    ):
-        lines += ["", title, "  noise" + "".join(f"{name:>11}" for name in (OURS, *OPTUNAS))]
-        figures = parts[key]
-        assert isinstance(figures, dict)
+    seeds = len({one.seed for one in several})
+    lines = [f"boards of 30 to 40 settings, real searches of 150 trials, {seeds} of them at each noise"]
+    titles = {
+        "spearman": "rank correlation with the true effects",
+        "top8_recall": "of the eight largest, so many among the first eight",
+        "coverage": "true effects inside the stated spread",
+        "coverage_top8": "of the eight largest, inside the stated spread",
+    }
+    for key, figures in _figures(several).items():
+        lines += ["", titles[key], "  noise" + "".join(f"{name:>11}" for name in (OURS, *OPTUNAS))]
         for noise, values in figures.items():
-            lines.append(f"  {noise:>5}" + "".join(f"{values[name]:>11.3f}" for name in (OURS, *OPTUNAS)))
-    missing = broken(several)
-    lines += (
-        ["", *(f"BROKEN: {one}" for one in missing)]
-        if missing
-        else ["", "ours is ahead of all three, everywhere"]
-    )
-    return "\n".join(lines)
+            cells = ("-" if (one := values[name]) is None else f"{one:.3f}" for name in (OURS, *OPTUNAS))
+            lines.append(f"  {noise:>5}" + "".join(f"{cell:>11}" for cell in cells))
+    missing = [f"BROKEN: {one}" for one in broken(several)]
+    return "\n".join([*lines, "", *(missing or ["ours is ahead of all three at every noise"])])
+
+
+def _figures(several: Sequence[SearchFigures]) -> dict[str, Figures]:
+    return {
+        "spearman": by_noise(several, lambda one: one.spearman),
+        "top8_recall": by_noise(several, lambda one: one.top8_recall),
+        "coverage": by_noise(several, lambda one: one.inside),
+        "coverage_top8": by_noise(several, lambda one: one.inside_top8),
+    }
+
+
+def _mean(several: Sequence[float | None]) -> float | None:
+    known = [one for one in several if one is not None]
+    return round(statistics.fmean(known), 3) if known else None
