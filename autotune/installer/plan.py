@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from autotune.agent import allowed, clocks
@@ -108,6 +109,8 @@ def _refused(wanted: Sequence[Wish]) -> List[str]:
             path = real_path(wish.path)
             now = {path: read_value(path)}
             allowed.check_write(path, wish.text, memory_bytes=_MEMORY_SHARE, originals=now)
+            if path.startswith("/") and not os.stat(path).st_mode & stat.S_IWUSR:
+                said.append(f"{wish.id}: {path} is read-only even for root: in a container it is the host's")
             if cooling := clocks.cooled_by(path, read_value):
                 said.append(f"{wish.id}: not while heat slows the board down ({cooling}): let it cool down")
         except Fault as problem:

@@ -45,7 +45,10 @@ def put(settings: Sequence[Setting], nic: str, *, recorded: bool) -> List[str]:
         second = wishes(settings, nic, board)
         if second.pending:
             raise Fault("refused", f"{', '.join(second.pending)}: not there although its governor rules")
-        said += _put([one for one in second.wishes if one.path not in there], recorded=recorded)
+        late = [one for one in second.wishes if one.path not in there]
+        if recorded:  # they came with a governor of ours, and go with it
+            record.note_values([ValueChange(one.path, None, one.text) for one in late])
+        said += _put(late, recorded=False)
     return said
 
 
@@ -119,7 +122,7 @@ def take_back(changes: Sequence[ValueChange], *, dry: bool) -> Taken:
         for path, one in found.items()
         if path in mine or (one.ours is None and group_of(path) in groups)
     }
-    done = [f"{path}: {_now(path)} -> {one}" for path, one in wanted.items() if path in mine]
+    done = [f"{path}: {_now(path)} -> {one}" for path, one in wanted.items() if path in mine and one]
     if dry:
         return Taken(done, left, [])
     _write_back(wanted)
