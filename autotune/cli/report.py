@@ -13,6 +13,7 @@ from autotune.cli.places import StorageOption, StudyName, open_study
 from autotune.cli.results import NightOption
 
 if TYPE_CHECKING:
+    from autotune.report.learned_parts import Learned
     from autotune.report.night_report import NightReport
 
 
@@ -73,7 +74,7 @@ def report(
     if form is ReportForm.JSON and to in ("", "-"):
         from autotune.report.data_forms import report_json
 
-        print_json(report_json(told), board=told.study.board)
+        print_json(report_json(told, _learned(told)), board=told.study.board)
         return
     text = _text(told, form)
     if to == "-" or (not to and form is not ReportForm.HTML):
@@ -102,16 +103,22 @@ def _told(name: str, night: int | None, storage: str) -> NightReport:
     return told
 
 
+def _learned(told: NightReport) -> Learned:
+    from autotune.report.learned_parts import learned_of
+
+    return learned_of(told.study, told.log, told.night)
+
+
 def _text(told: NightReport, form: ReportForm) -> str:
     match form:
         case ReportForm.HTML:
             from autotune.report.html import report_html
 
-            return report_html(told)
+            return report_html(told, _learned(told))
         case ReportForm.MARKDOWN:
             from autotune.report.final_report import report_markdown
 
-            return report_markdown(told)
+            return report_markdown(told, _learned(told))
         case ReportForm.CSV:
             from autotune.report.data_forms import samples_csv
 
@@ -120,7 +127,7 @@ def _text(told: NightReport, form: ReportForm) -> str:
             from autotune.cli.output import json_text
             from autotune.report.data_forms import report_json
 
-            return json_text(report_json(told), board=told.study.board) + "\n"
+            return json_text(report_json(told, _learned(told)), board=told.study.board) + "\n"
 
 
 def _to_stdout(text: str) -> None:

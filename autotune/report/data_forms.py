@@ -9,6 +9,7 @@ from autotune.analysis.frames import documented, frames_of
 from autotune.experiment.events import Sample
 from autotune.report.comparison_page import comparison_json
 from autotune.report.gate_parts import gates_json, steps_json
+from autotune.report.learned_parts import Learned, learned_json
 from autotune.report.night_report import NightReport
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -36,7 +37,7 @@ def columns_json() -> dict[str, dict[str, str]]:
     return {name: {"type": type_, "is": meaning} for name, (type_, meaning) in documented("samples").items()}
 
 
-def report_json(told: NightReport) -> dict[str, Any]:
+def report_json(told: NightReport, learned: Learned) -> dict[str, Any]:
     """Everything that the page tells, as data; the answer and its doubts as `autotune compare --json` has them."""
     return {
         **comparison_json(told.study, told.log, told.comparison, told.record),
@@ -53,6 +54,7 @@ def report_json(told: NightReport) -> dict[str, Any]:
         ],
         "steps_so_far": [dataclasses.asdict(one) for one in told.levels],
         "search": [dataclasses.asdict(one) for one in told.points],
+        **learned_json(learned),
         "gates": gates_json(told.log, told.night),
         "jumps_of_stock": steps_json(told.log, told.night),
         "gaps": [gap.model_dump(mode="json") for gap, _ in told.gaps],

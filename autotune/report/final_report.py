@@ -14,7 +14,7 @@ from autotune.report.comparison_page import answer, stamps
 from autotune.report.distillation_parts import pare_down, pare_down_lines
 from autotune.report.excluded_parts import lost_in, lost_table
 from autotune.report.finals_parts import ratio_interval
-from autotune.report.learned_parts import learned_parts
+from autotune.report.learned_parts import Learned, learned_parts
 from autotune.report.limit_parts import limits_table
 from autotune.report.markdown import bullets, plain, table
 from autotune.report.night_report import NightReport, board_text
@@ -31,7 +31,7 @@ from autotune.report.words import (
 from autotune.report.workload_parts import goals_table
 
 
-def report_markdown(told: NightReport) -> str:
+def report_markdown(told: NightReport, learned: Learned) -> str:
     """The whole report, ending with a newline."""
     blocks = [f"# {plain(told.study.title or told.study.name)}", *_stamps(told)]
     blocks += _section("Executive Summary", _summary(told))
@@ -45,7 +45,7 @@ def report_markdown(told: NightReport) -> str:
     blocks += _section("Optimizations Implemented", _steps(told))
     blocks += _section("Automatic Configuration", _automatic(told))
     blocks += _section("Methodology", [_numbered(_method(told))])
-    blocks += _section("Key Learnings", _learnings(told))
+    blocks += _section("Key Learnings", _learnings(told, learned))
     blocks += _section("Tools Used", [bullets(_tools(told))])
     blocks += _section("Performance Characteristics", [bullets(_characteristics(told))])
     blocks += _section("Future Optimizations", [bullets(_next(told))])
@@ -228,9 +228,9 @@ def _method(told: NightReport) -> list[str]:
     ]
 
 
-def _learnings(told: NightReport) -> list[str]:
+def _learnings(told: NightReport, learned: Learned) -> list[str]:
     blocks = []
-    for part in learned_parts(told):
+    for part in learned_parts(learned):
         blocks += _part(part)
     return blocks + _part(lost_table("Not counted", lost_in(told.comparison)))
 

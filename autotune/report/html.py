@@ -14,12 +14,15 @@ from autotune.experiment.events import Doubt
 from autotune.experiment.synthetic_boards import LABEL
 from autotune.measurement.comparison import PairVerdict
 from autotune.measurement.verdicts import Verdict
+from autotune.report.attribution_parts import attribution_parts
 from autotune.report.change_table import changes_side_by_side
 from autotune.report.comparison_page import answer, comparison_page, stamps
 from autotune.report.distillation_parts import pare_down, pare_down_lines
 from autotune.report.drawing import Picture
 from autotune.report.gate_parts import gates_table, steps_table
 from autotune.report.heat_picture import heat_picture
+from autotune.report.learned_parts import Learned, model_lines, model_of_steps_table
+from autotune.report.learned_pictures import attribution_picture, dependence_picture, importance_picture
 from autotune.report.night_report import NightReport, board_text
 from autotune.report.page import Paragraph, Part, Table, printable
 from autotune.report.pictures import finals_picture, history_picture, hours_picture, steps_picture
@@ -88,7 +91,7 @@ class _Page:
     footer: tuple[str, ...]
 
 
-def report_html(told: NightReport) -> str:
+def report_html(told: NightReport, learned: Learned) -> str:
     """The whole file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -102,7 +105,7 @@ def report_html(told: NightReport) -> str:
     )
     script = _file("report.js")
     written = environment.get_template("report.html.jinja").render(
-        page=_page(told),
+        page=_page(told, learned),
         policy=_policy(script),
         script=script,
         style=_file("report.css"),
@@ -121,13 +124,13 @@ def _file(name: str) -> str:
     return (importlib.resources.files("autotune.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _page(told: NightReport) -> _Page:
+def _page(told: NightReport, learned: Learned) -> _Page:
     rows, columns = tuple(sample_rows(told)), sample_columns(told)
     return _Page(
         title=f"{told.study.name}, night {told.night}",
         under_title=_under_title(told),
         stamps=((LABEL,) if told.study.is_synthetic else ()) + stamps(told.study, told.comparison),
-        sections=tuple(one for one in _sections(told) if one.says_something),
+        sections=tuple(one for one in _sections(told, learned) if one.says_something),
         columns=columns,
         texts=_TEXTS,
         rows=rows,
@@ -160,7 +163,7 @@ def _outcome(told: NightReport) -> str:
     return f"it ended: {told.ended.outcome}" + (f" ({told.ended.reason})" if told.ended.reason else "")
 
 
-def _sections(told: NightReport) -> tuple[Section, ...]:
+def _sections(told: NightReport, learned: Learned) -> tuple[Section, ...]:
     study, comparison = told.study, told.comparison
     tables = [
         part
@@ -195,8 +198,17 @@ def _sections(told: NightReport) -> tuple[Section, ...]:
         Section(
             key="the-steps",
             title="The hand-tuned sequence",
-            pictures=_drawn(steps_picture(told)),
-            after=tuple(steps),
+            pictures=_drawn(steps_picture(told), attribution_picture(learned.attribution)),
+            after=(*steps, *attribution_parts(learned.attribution)),
+        ),
+        Section(
+            key="what-mattered",
+            title="What mattered",
+            parts=(Paragraph(lines=model_lines(learned.importance)),),
+            pictures=_drawn(
+                importance_picture(learned.importance), dependence_picture(study, learned.importance)
+            ),
+            after=(model_of_steps_table(learned),),
         ),
         Section(
             key="the-changes",

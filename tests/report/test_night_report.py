@@ -18,6 +18,7 @@ from autotune.report.comparison_page import answer
 from autotune.report.data_forms import report_json, samples_csv
 from autotune.report.final_report import report_markdown
 from autotune.report.html import report_html
+from autotune.report.learned_parts import Learned, learned_of
 from autotune.report.night_report import NightReport, night_report
 from night_example import a_night, a_study
 from odd_studies import EACH_ODD_STUDY, OddStudy
@@ -27,6 +28,10 @@ def told_of(study: Study, log: list[Event], night: int | None = None) -> NightRe
     told = night_report(study, log, night, raw=raw_of(log))
     assert told is not None
     return told
+
+
+def learned(told: NightReport) -> Learned:
+    return learned_of(told.study, told.log, told.night)
 
 
 def raw_of(log: list[Event], text: str = "Running 2s test @ nowhere") -> dict[str, str]:
@@ -41,7 +46,7 @@ def told() -> NightReport:
 
 @pytest.fixture(scope="module")
 def page(told: NightReport) -> str:
-    return report_html(told)
+    return report_html(told, learned(told))
 
 
 @EACH_ODD_STUDY
@@ -52,7 +57,7 @@ def test_every_state_of_a_study_has_a_truthful_page(odd: OddStudy) -> None:
         assert told is None
         return
     assert told is not None
-    page, text = report_html(told), report_markdown(told)
+    page, text = report_html(told, learned(told)), report_markdown(told, learned(told))
     for sentence in answer(odd.study, told.comparison):
         assert sentence in page.replace("&nbsp;", " ").replace("&#39;", "'")
         assert sentence in text
@@ -61,12 +66,12 @@ def test_every_state_of_a_study_has_a_truthful_page(odd: OddStudy) -> None:
     )
     assert page.count("<tr") > 1 or not told.attempts
     assert "nan" not in re.sub(r"<[^>]*>", " ", page[page.index("<body") : page.index("<script")]).split()
-    json.loads(json_text(report_json(told)))
+    json.loads(json_text(report_json(told, learned(told))))
     assert len(list(csv.reader(io.StringIO(samples_csv(told))))) == 1 + len(told.attempts)
 
 
 def test_the_same_night_gives_the_same_file(told: NightReport, page: str) -> None:
-    assert report_html(told) == page
+    assert report_html(told, learned(told)) == page
 
 
 def test_pictures_are_drawings_with_a_title_a_description_and_ids_of_their_own(page: str) -> None:
@@ -116,7 +121,7 @@ def test_csv_has_the_documented_columns_and_nothing_that_is_taken_for_a_formula(
 
 
 def test_json_has_everything_of_a_sample(told: NightReport) -> None:
-    document = report_json(told)
+    document = report_json(told, learned(told))
     assert document["answer"] == " ".join(answer(told.study, told.comparison))
     assert len(document["samples"]) == len(told.attempts)
     sample = next(one for one in document["samples"] if "measurements" in one)
@@ -125,7 +130,7 @@ def test_json_has_everything_of_a_sample(told: NightReport) -> None:
 
 
 def test_markdown_follows_the_texts_own_final_report(told: NightReport) -> None:
-    headings = re.findall(r"^## (.*)$", report_markdown(told), flags=re.MULTILINE)
+    headings = re.findall(r"^## (.*)$", report_markdown(told, learned(told)), flags=re.MULTILINE)
     order = [
         "Executive Summary",
         "Project Overview",
@@ -145,6 +150,8 @@ def test_markdown_follows_the_texts_own_final_report(told: NightReport) -> None:
 def test_a_night_that_is_asked_for_is_the_one_that_is_told() -> None:
     study = a_study()
     log = a_night(study, before=a_night(study))
-    assert "night 1 of 2" in report_markdown(told_of(study, log, 1))
-    assert "Night 2 of 2" in report_html(told_of(study, log)).replace("&nbsp;", " ")
+    assert "night 1 of 2" in report_markdown(told_of(study, log, 1), learned(told_of(study, log, 1)))
+    assert "Night 2 of 2" in report_html(told_of(study, log), learned(told_of(study, log))).replace(
+        "&nbsp;", " "
+    )
     assert night_report(study, log, 3) is None

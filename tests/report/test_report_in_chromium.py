@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page
 from autotune.experiment.events import Event
 from autotune.experiment.study import Study
 from autotune.report.html import report_html
+from autotune.report.learned_parts import learned_of
 from autotune.report.night_report import night_report
 from night_example import a_night, a_study
 
@@ -48,7 +49,7 @@ def write(folder: Path, study: Study, log: list[Event], raw: str = "Running 2s t
     told = night_report(study, log, raw={event.key.text: raw for event in log if event.kind == "sample"})
     assert told is not None
     file = folder / "report.html"
-    file.write_text(report_html(told), encoding="utf-8")
+    file.write_text(report_html(told, learned_of(study, log, told.night)), encoding="utf-8")
     return file
 
 
