@@ -112,10 +112,12 @@ class Importance:
     night: int | None = None
 
 
-def importance_of(study: Study, log: Sequence[Event], night: int | None = None) -> Importance:
+def importance_of(
+    study: Study, log: Sequence[Event], night: int | None = None, *, most: int | None = None
+) -> Importance:
     """What the trials of the whole study say, and the steps of a night (None: the last one with finals, else the last one).
 
-    The same for the same log.
+    The same for the same log. `most`: of more configurations than that no model is made, where it must not take long.
     """
     book = read_log(log)
     data = dataset_of(study, book)
@@ -130,8 +132,12 @@ def importance_of(study: Study, log: Sequence[Event], night: int | None = None) 
             configurations=data.configurations,
             steps=(),
         )
-    with _one_thread():
-        said = _said(study, data, begun)
+    if most is not None and data.configurations > most:
+        many = f"a model of {data.configurations:,} configurations takes minutes"
+        said = _Said(reason=f"{many}; `autotune importance {study.name}` makes it")
+    else:
+        with _one_thread():
+            said = _said(study, data, begun)
     return Importance(
         parameters=said.parameters,
         reason=said.reason,

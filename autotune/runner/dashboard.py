@@ -108,6 +108,7 @@ class Dashboard:
 
     def _report(self, name: str, night: int | None, start_response: StartResponse) -> Iterable[bytes]:
         from autotune.report.html import report_html
+        from autotune.report.learned_parts import learned_of
         from autotune.report.night_report import night_report
 
         self._current()
@@ -125,7 +126,8 @@ class Dashboard:
                 )
                 if told is None:
                     return refuse(start_response, "404 Not Found", "there is no such night")
-                self._reports = {known: report_html(told).encode()}
+                learned = learned_of(told.study, told.log, told.night)
+                self._reports = {known: report_html(told, learned).encode()}
             page = self._reports[known]
         start_response(
             "200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")]
