@@ -79,6 +79,7 @@ def test_pictures_are_drawings_with_a_title_a_description_and_ids_of_their_own(p
     assert {re.search(r'aria-labelledby="([a-z]+)-', one)[1] for one in drawings} == {  # type: ignore[index]
         "finals",
         "steps",
+        "attribution",
         "history",
         "hours",
         "heat",
