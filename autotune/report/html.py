@@ -21,7 +21,7 @@ from autotune.report.distillation_parts import pare_down, pare_down_lines
 from autotune.report.drawing import Picture
 from autotune.report.gate_parts import gates_table, steps_table
 from autotune.report.heat_picture import heat_picture
-from autotune.report.learned_parts import Learned, model_lines, model_of_steps_table
+from autotune.report.learned_parts import Learned, model_tables, model_words
 from autotune.report.learned_pictures import attribution_picture, dependence_picture, importance_picture
 from autotune.report.night_report import NightReport, board_text
 from autotune.report.page import Paragraph, Part, Table, printable
@@ -204,11 +204,11 @@ def _sections(told: NightReport, learned: Learned) -> tuple[Section, ...]:
         Section(
             key="what-mattered",
             title="What mattered",
-            parts=(Paragraph(lines=model_lines(learned.importance)),),
+            parts=(model_words(learned.importance),),
             pictures=_drawn(
                 importance_picture(learned.importance), dependence_picture(study, learned.importance)
             ),
-            after=(model_of_steps_table(learned),),
+            after=model_tables(learned),
         ),
         Section(
             key="the-changes",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,17 @@ from autotune.experiment.study import Study
 from autotune.measurement.attribution import Attribution, attribution_of
 from autotune.measurement.logbook import read_log
 from autotune.report.attribution_parts import attribution_json, attribution_parts
-from autotune.report.changes import settings_by_id, shown
-from autotune.report.learned_pictures import group_name
+from autotune.report.importance_page import (
+    answer,
+    fit_sentence,
+    importance_json,
+    importance_steps_table,
+    importance_table,
+    interaction_table,
+    step_values_table,
+)
 from autotune.report.page import Paragraph, Part, Table
-from autotune.report.pictures import level_text
-from autotune.report.words import count_text, percent_text
 
-_FOREMOST = 8
 MOST_CONFIGURATIONS = 300
 """A model of 195 takes 5 to 9 s of one core, one of 1,000 over a minute: a report of any night is to be there in 10 s."""
 
@@ -43,84 +46,30 @@ def learned_of(study: Study, log: Sequence[Event], night: int) -> Learned:
 
 
 def learned_parts(learned: Learned) -> tuple[Part, ...]:
-    """Sentences and tables: the model's view in words, its foremost parameters, the steps as it sees them."""
+    """Sentences and tables: the model's view with its doubts, its parameters, the steps as it sees them, the steps by themselves."""
     found = learned.importance
     return (
-        Paragraph(lines=model_lines(found)),
-        Table(
-            title="Foremost parameters, as the model sees them",
-            columns=("parameter", "share", "nine cases of ten", "hand-tuned step"),
-            rows=tuple(
-                (
-                    group_name(one),
-                    f"{100 * one.share:.0f} %",
-                    f"{100 * one.low:.0f} to {100 * one.high:.0f} %",
-                    "-" if one.step is None else str(one.step),
-                )
-                for one in found.parameters[:_FOREMOST]
-            ),
-            right=frozenset({"share", "hand-tuned step"}),
-        ),
-        model_of_steps_table(learned),
+        model_words(found),
+        importance_table(found, ()),
+        *model_tables(learned),
         *attribution_parts(learned.attribution),
     )
 
 
-def model_lines(found: Importance) -> tuple[str, ...]:
-    """How much the model knows, in plain words; why there is none."""
-    if not found.parameters:
-        return (f"No model says which settings mattered: {found.reason}.",) if found.reason else ()
-    fit = 0.0 if found.r2 is None else found.r2
-    lines = [
-        (
-            f"A {found.model} of {count_text(found.configurations, 'configuration')} foretells {100 * fit:.0f} % of the differences"
-            " between configurations that it had not seen (held-out R2). What it says is a model's view, not a measurement."
-        )
-    ]
-    lines += [
-        f"{one.a} and {one.b} depend on each other ({100 * one.strength:.0f} % of the variance)."
-        for one in found.interactions
-    ]
-    lines += [f"Doubt: {one.text}" + (f" Next: {one.next}" if one.next else "") for one in found.doubts]
-    return tuple(lines)
+def model_words(found: Importance) -> Paragraph:
+    """What mattered most to the model, how much it knows, and why not to believe it."""
+    doubts = [f"Doubt: {one.text}" + (f" Next: {one.next}" if one.next else "") for one in found.doubts]
+    return Paragraph(lines=(*answer(found), *fit_sentence(found), *doubts))
 
 
-def model_of_steps_table(learned: Learned) -> Table:
-    """Beside each step of the sequence: what was measured, the model's share of its parameters, and automatic's own values."""
-    settings = settings_by_id(learned.study)
-    rows = []
-    for step in learned.importance.steps:
-        values = [
-            f"{one.id} {shown(settings, one.id, one.automatic)}"
-            for one in step.values
-            if one.automatic is not None and one.automatic != one.hand_tuned
-        ]
-        rows.append(
-            (
-                f"{step.number} {step.name}",
-                f"published: {percent_text(step.published)}" if step.published else "-",
-                level_text(step.ratio, step.low, step.high),
-                "-" if step.share is None else f"{100 * step.share:.0f} %",
-                ", ".join(values) or ("as hand-tuned" if step.values else "-"),
-            )
-        )
-    return Table(
-        title="The steps beside the model",
-        columns=(
-            "step",
-            "published",
-            "measured, over the step before",
-            "model's share",
-            "automatic has instead",
-        ),
-        rows=tuple(rows),
-        right=frozenset({"model's share"}),
-    )
+def model_tables(learned: Learned) -> tuple[Table, ...]:
+    """What depends on each other, and the hand-tuned steps beside the model."""
+    found = learned.importance
+    return (interaction_table(found), importance_steps_table(found), step_values_table(learned.study, found))
 
 
 def learned_json(learned: Learned) -> dict[str, Any]:
     return {
-        "importance": dataclasses.asdict(learned.importance)
-        | {"doubts": [one.model_dump() for one in learned.importance.doubts]},
+        "importance": importance_json(learned.study, learned.importance, ()),
         "attribution": attribution_json(learned.attribution),
     }
