@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.analysis.importance import (
     Dependence,
@@ -17,8 +17,10 @@ from autotune.experiment.study import Study
 from autotune.report.changes import settings_by_id, shown
 from autotune.report.page import Page, Paragraph, Part, Table
 from autotune.report.words import count_text, interval_text, percent_text, share_text
-from autotune.search.evaluators import EvaluatorShares
 from autotune.space.value import Value
+
+if TYPE_CHECKING:
+    from autotune.search.evaluators import EvaluatorShares
 
 ROWS = 15
 """So many parameters are listed; the others carry what is left."""
