@@ -228,7 +228,7 @@ def _importance_notes(found: Importance, others: Sequence[EvaluatorShares]) -> l
     notes = ["What acts together counts with each, so shares may add up to more than 100 %."]
     if rest := found.parameters[ROWS:]:
         most = max(one.share for one in rest)
-        notes.append(f"{count_text(len(rest), 'further entry')} with at most {share_text(most)} each.")
+        notes.append(f"{count_text(len(rest), 'further one')} with at most {share_text(most)} each.")
     notes += [f"{one.name}: {one.reason}." for one in others if one.reason]
     if any(one.shares for one in others):
         notes.append("Optuna's judge the trials as they lie, with all of the search's concentration.")

@@ -109,3 +109,19 @@ def test_where_every_candidate_failed_automatic_is_said_to_be_stock(autotune: Au
     text = autotune("compare", "no-successful-trial", "--storage", stored).stdout
     assert "None of 8 candidates was shown to be better than stock (8 failed by their own fault)" in text
     assert "every candidate that was tried (8) failed by its own fault" in " ".join(text.split())
+
+
+@EACH_ODD_STUDY
+def test_so_little_ranks_no_parameter_and_says_why(odd: OddStudy, autotune: Autotune, stored: str) -> None:
+    document = only_json(autotune("importance", odd.name, "--json", "--storage", stored))
+    assert document["parameters"] == []
+    assert document["reason"]
+    assert len(document["evaluators"]) == 4
+    assert all(one["shares"] or one["reason"] for one in document["evaluators"])
+
+
+def test_a_night_that_never_was_has_no_importance(autotune: Autotune, stored: str) -> None:
+    odd = odd_study("half-of-the-finals")
+    result = autotune("importance", odd.name, "--night", "9", "--storage", stored)
+    assert result.exit_code == 2
+    assert "no night 9" in result.stderr
