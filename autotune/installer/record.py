@@ -109,9 +109,8 @@ def put_file(path: str, text: bytes, *, mode: int = 0o644) -> None:
 
 def replace(path: str, text: bytes, like: FileChange) -> None:
     """The file as a whole, with that owner and mode, or as it was."""
-    beside = f"{path}.autotune-new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)
+    beside = _beside(path)
+    drop_half(path)
     try:
         _write(beside, text, 0o600)
         os.chown(beside, like.uid, like.gid)
@@ -122,6 +121,18 @@ def replace(path: str, text: bytes, like: FileChange) -> None:
             os.unlink(beside)
         raise
     sync_dir(os.path.dirname(path))
+
+
+def drop_half(path: str) -> None:
+    """Removes what a death in the middle of a replacement has left beside the file."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_beside(path))
+
+
+def _beside(path: str) -> str:
+    """Hidden, so that no `include sites-enabled/*` ever takes it in."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.autotune-new"
 
 
 def copy_of(change: FileChange) -> bytes:

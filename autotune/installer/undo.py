@@ -47,6 +47,8 @@ def undo(story: Story, *, dry: bool) -> Undone:
 
 def _file(one: FileChange, found: Undone, *, dry: bool) -> bool:
     """Whether it is as it was now (or would be)."""
+    if not dry:
+        record.drop_half(one.path)
     try:
         with open(one.path, "rb") as file:
             there = record.hash_of(file.read())

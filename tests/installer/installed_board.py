@@ -15,6 +15,7 @@ from autotune.report.program import program_files
 from conftest import BoardNamespace
 
 STATE = "/var/lib/autotune/installed"
+EXPORT = "/run/out"
 SOMAXCONN = "/proc/sys/net/core/somaxconn"
 RMEM = "/proc/sys/net/ipv4/tcp_rmem"
 _PREPARE = """
@@ -52,10 +53,14 @@ NGINX: tuple[dict[str, Any], ...] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class InstalledBoard:
-    """`folder`: where the export lies."""
+    """The export lies in its own /run, where a user who is not root can look into it, too."""
 
     machine: BoardNamespace
-    folder: Path
+
+    @property
+    def folder(self) -> Path:
+        """The same, seen from outside."""
+        return Path(f"/proc/{self.machine.pid}/root{EXPORT}")
 
     def export(self, **changes: object) -> None:
         """An export of these settings, as `autotune export` writes one."""
@@ -77,10 +82,10 @@ class InstalledBoard:
         (self.folder / "settings.json").write_text(json.dumps(settings))
 
     def install(self, *words: str, uid: int = 0) -> subprocess.CompletedProcess[str]:
-        return self.machine.run(str(self.folder / "install"), *words, uid=uid)
+        return self.machine.run(f"{EXPORT}/install", *words, uid=uid)
 
     def uninstall(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.machine.run(str(self.folder / "uninstall"), *words)
+        return self.machine.run(f"{EXPORT}/uninstall", *words)
 
     def look(self) -> str:
         """Every byte, owner and mode that an installation could have touched."""
@@ -100,10 +105,9 @@ class InstalledBoard:
         return {path: self.machine.read(path) for path in (SOMAXCONN, RMEM)}
 
 
-def prepared(machine: BoardNamespace, folder: Path) -> InstalledBoard:
+def prepared(machine: BoardNamespace) -> InstalledBoard:
     """One whose nginx runs."""
     for argv in (("sh", "-c", _PREPARE), ("nginx",)):
         done = machine.run(*argv)
         assert done.returncode == 0, done.stderr
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return InstalledBoard(machine, folder)
+    return InstalledBoard(machine)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installed_board import KERNEL, NGINX, RMEM, SOMAXCONN, STATE, InstalledBoard, prepared
+from installed_board import EXPORT, KERNEL, NGINX, RMEM, SOMAXCONN, STATE, InstalledBoard, prepared
 
 from conftest import BoardNamespace, make_namespace
 
@@ -31,11 +31,8 @@ def machine() -> Iterator[BoardNamespace]:
 
 
 @pytest.fixture(scope="module")
-def made(machine: BoardNamespace, tmp_path_factory: pytest.TempPathFactory) -> InstalledBoard:
-    folder = tmp_path_factory.mktemp("export")
-    for one in (folder, *folder.parents[:2]):
-        one.chmod(0o755)  # a user who is not root looks into it
-    return prepared(machine, folder / "out")
+def made(machine: BoardNamespace) -> InstalledBoard:
+    return prepared(machine)
 
 
 @pytest.fixture
@@ -159,8 +156,12 @@ def test_an_nginx_that_no_longer_answers_rolls_everything_back(board: InstalledB
     """`nginx -t` passes, and no request can be answered: the listening sockets take all connections."""
     starving = {**NGINX[1], "words": "3"}
     board.export(nginx=(starving,))
+    program = board.folder / "program/autotune/installer/services.py"
+    text = program.read_text()
+    program.write_text(text.replace("_ANSWERS_WITHIN_S = 8.0", "_ANSWERS_WITHIN_S = 1.0"))
     values = board.values()
     done = board.install()
+    program.write_text(text)
     assert done.returncode == 5, done.stdout
     assert "before, now" in done.stderr
     assert "the board is as it was" in done.stderr
@@ -216,7 +217,7 @@ def test_an_installation_shot_at_any_moment_can_be_taken_back(board: InstalledBo
     before = board.look()
     record = Path(f"/proc/{board.machine.pid}/root{STATE}/record")
     for number in range(1, 8):
-        argv = board.machine.command([str(board.folder / "install")])
+        argv = board.machine.command([f"{EXPORT}/install"])
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
             until = time.monotonic() + 20
             while victim.poll() is None and time.monotonic() < until:
@@ -228,6 +229,14 @@ def test_an_installation_shot_at_any_moment_can_be_taken_back(board: InstalledBo
         done = board.uninstall()
         assert done.returncode == 0, done.stderr
         assert board.look() == before, f"shot at line {number}"
+
+
+def test_half_a_file_that_a_death_left_is_removed_and_no_include_takes_it(board: InstalledBoard) -> None:
+    assert board.install().returncode == 0
+    half = "/etc/nginx/.nginx.conf.autotune-new"
+    board.machine.write(half, "half")
+    assert board.uninstall().returncode == 0
+    assert not board.machine.exists(half)
 
 
 def test_a_record_that_nobody_of_ours_wrote_is_not_obeyed(board: InstalledBoard) -> None:
@@ -251,9 +260,7 @@ def test_owner_and_mode_of_the_users_files_stay(board: InstalledBoard) -> None:
     board.machine.run("chown", "0:0", conf)
 
 
-def test_paths_of_this_repository_are_not_needed(board: InstalledBoard, tmp_path: Path) -> None:
+def test_paths_of_this_repository_are_not_needed(board: InstalledBoard) -> None:
     """The board has no autotune: what is shipped imports nothing from elsewhere."""
-    done = board.machine.run(
-        "env", "-i", "PYTHONPATH=/nonexistent", str(board.folder / "install"), "--dry-run"
-    )
+    done = board.machine.run("env", "-i", "PYTHONPATH=/nonexistent", f"{EXPORT}/install", "--dry-run")
     assert done.returncode == 0, done.stderr
