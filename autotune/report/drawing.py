@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import re
-import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -188,8 +187,12 @@ def _font(found: re.Match[str]) -> str:
 
 
 def label(text: str, room: int = 30) -> str:
-    """A text as it may stand in a drawing: nothing in it but letters, and no more of them than there is room for."""
-    return printable(textwrap.shorten(text, room, placeholder=" …") if len(text) > room else text)
+    """A text as it may stand in a drawing: nothing in it but letters; where there is no room for all, its middle is left out."""
+    shown = printable(text)
+    if len(shown) <= room:
+        return shown
+    head = room // 2 - 1
+    return f"{shown[:head]}…{shown[len(shown) - (room - head - 1) :]}"
 
 
 # -- what several pictures draw alike -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_BARS = 12
 MOST_CURVES = 6
-_FEWEST_LABELS, _MOST_LETTERS = 3, 10
+_FEWEST_LABELS, _MOST_LETTERS = 3, 12
 
 
 def importance_picture(found: Importance) -> Picture | None:
@@ -38,7 +38,7 @@ def importance_picture(found: Importance) -> Picture | None:
         names = [label(group_name(one), 34 if width == "wide" else 24) for one in reversed(foremost)]
         axes.set_yticks(range(len(foremost)), names)
         axes.set_xlim(left=0)
-        axes.set_xlabel("% of the variance that the model explains")
+        axes.set_xlabel("% of what the model explains")
         axes.plot(
             [], [], "o", color=Ink.HAND_TUNED, markersize=4, label="set by the hand-tuned sequence, too"
         )

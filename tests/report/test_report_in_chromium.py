@@ -113,7 +113,7 @@ def test_a_row_opens_its_gates_and_its_raw_output_by_keyboard_also_after_sorting
     button = page.locator("#samples-table tbody tr").first.get_by_role("button")
     button.press("Enter")
     behind = page.locator("tr.behind")
-    assert "Running 2s test @ nowhere" in behind.inner_text()
+    behind.get_by_text("Running 2s test @ nowhere").wait_for()
     assert "temperature" in behind.inner_text()
     assert "could not tell" in behind.inner_text()
     assert button.get_attribute("aria-expanded") == "true"
