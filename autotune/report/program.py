@@ -23,6 +23,7 @@ from autotune.installer.command import main
 
 sys.exit(main("{name}", HERE))
 '''
+_ROOT: Final = '"""The part of autotune that an export ships."""\n'
 _INSTALL: Final = "Puts this configuration in place, for good."
 _UNINSTALL: Final = "Takes back what install has changed."
 _BOOT: Final = "Sets at boot what no file of the system's own can; run by autotune-settings.service."
@@ -38,6 +39,7 @@ def program_files() -> dict[str, str]:
         "uninstall": uninstall,
         "program/uninstall": uninstall,
         "program/boot": _START.format(name="boot", what=_BOOT),
+        f"program/{_PACKAGE}/__init__.py": _ROOT,
         **{f"program/{_path(name)}": _source(name) for name in sorted(modules)},
     }
 
@@ -51,7 +53,7 @@ def _needed(start: str) -> set[str]:
         if name in found:
             continue
         found.add(name)
-        waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
+        waiting += [".".join(name.split(".")[:depth]) for depth in range(2, name.count(".") + 1)]
         if (
             name != _PACKAGE
         ):  # what it offers to Python's users is imported when they ask for it, and nobody does there

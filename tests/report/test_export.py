@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from autotune.experiment.study import Limit, Placement
 from autotune.installer.exported import from_text
 from autotune.report.export import NGINX_FILE, export_files, write_files
 from autotune.report.nginx_snippet import nginx_text
+from autotune.report.program import program_files
 from autotune.report.provenance import PROVENANCE_FILE
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.configuration import Configuration
@@ -295,3 +298,18 @@ def test_a_worker_for_each_cpu_of_the_night_is_one_for_each_cpu_of_the_board() -
     assert "worker_processes auto;" in files[NGINX_FILE]
     assert "measured with 1, installed as auto" in files[PROVENANCE_FILE]
     assert "in the night the server had 1 of 2 CPUs" in files[PROVENANCE_FILE]
+
+
+def test_the_program_that_is_shipped_is_python_3_9_and_the_standard_library() -> None:
+    shipped = program_files()
+    there = {name.removeprefix("program/").removesuffix(".py").replace("/", ".") for name in shipped}
+    for name, text in shipped.items():
+        for node in ast.walk(ast.parse(text, name, feature_version=(3, 9))):
+            if isinstance(node, ast.Import):
+                assert all(one.name in sys.stdlib_module_names for one in node.names), name
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                ours = node.module.startswith("autotune")
+                assert ours or node.module in sys.stdlib_module_names, f"{name}: {node.module}"
+                if ours:
+                    names = {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+                    assert names & there, f"{name}: {node.module}"
