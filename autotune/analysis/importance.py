@@ -45,7 +45,7 @@ MOST_DEPENDENCES = 6
 MOST_IN_PAIRS = 8
 FEWEST_CONFIGURATIONS = 30
 """With fewer, five folds of them say nothing of a model."""
-USEFUL_R2 = 0.3
+USEFUL_R2 = 0.5
 """Held-out fit below which no ranking is shown."""
 
 

@@ -10,7 +10,7 @@ from autotune.measurement.logbook import Logbook
 
 CONCENTRATED = 0.7
 """Of the trials, at one and the same value."""
-GOOD_R2 = 0.6
+GOOD_R2 = 0.7
 
 
 def importance_doubts(data: Dataset, book: Logbook, begun: NightBegun, r2: float | None) -> tuple[Doubt, ...]:
