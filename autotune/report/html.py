@@ -178,7 +178,8 @@ def _sections(told: NightReport, learned: Learned) -> tuple[Section, ...]:
         for one in rest
         if " changes" in one.title or "changes WHAT" in one.title or "left out" in one.title
     ]
-    others = tuple(one for one in rest if one not in steps and one not in made)
+    worth = attribution_parts(learned.attribution)
+    others = tuple(one for one in rest if one not in (*steps, *made, *worth))
     pared = pare_down(study, told.log, told.night, told.begun.stock)
     return (
         Section(
@@ -199,7 +200,7 @@ def _sections(told: NightReport, learned: Learned) -> tuple[Section, ...]:
             key="the-steps",
             title="The hand-tuned sequence",
             pictures=_drawn(steps_picture(told), attribution_picture(learned.attribution)),
-            after=(*steps, *attribution_parts(learned.attribution)),
+            after=(*steps, *worth),
         ),
         Section(
             key="what-mattered",

@@ -65,6 +65,8 @@ def test_every_state_of_a_study_has_a_truthful_page(odd: OddStudy) -> None:
         "there is a picture of finals where there are any"
     )
     assert page.count("<tr") > 1 or not told.attempts
+    captions = re.findall(r"<caption[^>]*>(.*?)</caption>", page, re.DOTALL)
+    assert len(captions) == len(set(captions)), "each table is told once"
     assert "nan" not in re.sub(r"<[^>]*>", " ", page[page.index("<body") : page.index("<script")]).split()
     json.loads(json_text(report_json(told, learned(told))))
     assert len(list(csv.reader(io.StringIO(samples_csv(told))))) == 1 + len(told.attempts)
