@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from socketserver import TCPServer, ThreadingMixIn
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from autotune.storage.store import Store
 
 ADDRESS: Final = "127.0.0.1"
+RESTS: Final = 20
+"""So many times as long as it took to make the pages they are left as they are: a night may be measuring on this machine."""
 _REPORT: Final = re.compile(r"/report/(?P<name>[a-z0-9][a-z0-9._-]{0,63})(?:/(?P<night>[1-9][0-9]{0,5}))?/?")
 
 
@@ -39,6 +42,7 @@ class Dashboard:
         self._lock = threading.Lock()
         self._lengths: dict[str, int] = {}
         self._app: WSGIApplication | None = None
+        self._next_at = 0.0
         self._reports: dict[tuple[str, int | None, int], bytes] = {}
         self._current()
         if not self.names:
@@ -69,9 +73,11 @@ class Dashboard:
                 for name, log in ((name, self._store.log(name)) for name in names)
                 if any(isinstance(event, NightBegun) for event in log)
             }
-            if self._app is None or lengths != self._lengths:
+            if self._app is None or (lengths != self._lengths and time.monotonic() > self._next_at):
+                began = time.monotonic()
                 self._lengths = lengths
                 self._app = dashboard_app([self._shown(name) for name in lengths])
+                self._next_at = time.monotonic() + RESTS * (time.monotonic() - began)
             return self._app
 
     def _shown(self, name: str) -> Shown:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_a_report_that_is_not_there_is_said(served: Served, path: str) -> None:
     assert served.ask("GET", path).status == 404
 
 
-def test_what_a_night_adds_is_there_at_the_next_look(tmp_path: Path) -> None:
+def test_what_a_night_adds_is_there_after_a_while(tmp_path: Path) -> None:
     url = a_store(tmp_path / "night.db", STUDY, LOG[:20])
 
     def trials(shown: Dashboard) -> int:
@@ -206,6 +207,9 @@ def test_what_a_night_adds_is_there_at_the_next_look(tmp_path: Path) -> None:
         first = trials(shown)
         for event in LOG[20:40]:
             writing.append("invented", event)
+        shown._next_at = time.monotonic() + 60
+        assert trials(shown) == first
+        shown._next_at = 0.0
         assert trials(shown) > first > 0
 
 
