@@ -10,6 +10,7 @@ are taken again. What can't have come from the configuration (a process killed u
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -162,9 +163,18 @@ def _killed(gate: GateName, stage: Stage, run: Run, order: LoadOrder) -> Fault:
     return Fault(gate=gate, stage=stage, blame="environment", detail=detail)
 
 
+_SHOT: Final = re.compile(r"exited on signal 9\b")
+"""In the words of nginx's master and of php-fpm's."""
+
+
 def _workers(seen: LoadSeen, order: LoadOrder) -> Fault | None:
-    """A worker that died under load is replaced by its master, so both the number and the process ids must stay."""
+    """A worker that died under load is replaced by its master, so both the number and the process ids must stay.
+
+    php-fpm's children come and go as it is told; of one that somebody shot its log tells.
+    """
     del order
+    if shot := next((line for line in seen.error_log.splitlines() if _SHOT.search(line)), ""):
+        return Fault(gate="workers died", stage="gate", blame="environment", detail=shot[:200])
     before, after = set(seen.workers_before), set(seen.workers_after)
     if before and before == after:
         return None

@@ -220,6 +220,15 @@ LIES = {
     "the server was killed under load: not the errors' fault": Lie(
         seen_with(report_line(errors=errors(read=100)), workers_after=()), "workers died", "environment", ()
     ),
+    "a child of php-fpm was shot, and one request with it": Lie(
+        seen_with(
+            report_line(errors=errors(status=1)),
+            error_log="[27-Nov-2026 01:40:31] WARNING: [pool autotune] child 148691 exited on signal 9 (SIGKILL) after 0.97 seconds",
+        ),
+        "workers died",
+        "environment",
+        ("child 148691",),
+    ),
     "the last sample's TIME_WAITs hold the ports": Lie(
         seen_with(before={"free_ports": 299.0}), "few free ports", "environment", ("299", "300")
     ),
