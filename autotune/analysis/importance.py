@@ -7,8 +7,7 @@ is what of the variance of the model's answers goes with it, alone or in company
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -163,10 +162,10 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """What a model says. `shares`: of every parameter by itself."""
+    """What a model says. `of_steps`: the share of what a step sets, all of it together, by the step's number."""
 
     parameters: tuple[ParameterImportance, ...] = ()
-    shares: Mapping[str, float] = field(default_factory=dict)
+    of_steps: Mapping[int, float] = field(default_factory=dict)
     reason: str = ""
     model: str = ""
     r2: float | None = None
@@ -198,7 +197,7 @@ def _said(study: Study, data: Dataset, begun: NightBegun) -> _Said:
     foremost = sorted(by_itself, key=lambda id_: -by_itself[id_])[:MOST_DEPENDENCES]
     return _Said(
         parameters=tuple(parameters),
-        shares=by_itself,
+        of_steps=_of_steps(shares, by_itself, begun.steps),
         model=model.name,
         r2=model.r2,
         dependences=tuple(
@@ -224,11 +223,30 @@ def _parameter(shares: Shares, members: tuple[str, ...], steps: Sequence[Applied
     return ParameterImportance(
         id=members[0],
         members=members,
-        share=share.middle,
+        share=share.mean,
         low=share.low,
         high=share.high,
         step=next(sets, None),
     )
+
+
+def _of_steps(shares: Shares, known: Collection[str], steps: Sequence[AppliedStep]) -> Mapping[int, float]:
+    """Asked of all its parameters at once: the sum of their own shares counts what they do in company more than once."""
+    found = {}
+    for step, own in _own_values(steps):
+        asked = {one for id_ in own for one in _of_every_device(id_, known)}
+        members = [one for one in known if one in asked]
+        if members:
+            found[step.number] = shares.of(members).mean
+    return found
+
+
+def _own_values(steps: Sequence[AppliedStep]) -> Iterator[tuple[AppliedStep, Mapping[str, Value]]]:
+    """Each step with what it sets otherwise than the steps before it."""
+    before: Mapping[str, Value] = {}
+    for step in steps:
+        yield step, {id_: value for id_, value in step.configuration.values if before.get(id_) != value}
+        before = step.configuration.mapping
 
 
 def _steps(
@@ -237,17 +255,8 @@ def _steps(
     gains = {one.number: one for one in measured}
     automatic = _automatic(book, begun)
     steps = []
-    before: Mapping[str, Value] = {}
-    for step in begun.steps:
-        own = {id_: value for id_, value in step.configuration.values if before.get(id_) != value}
-        before = step.configuration.mapping
+    for step, own in _own_values(begun.steps):
         gain = gains[step.number]
-        known = [
-            said.shares[one]
-            for id_ in own
-            for one in _of_every_device(id_, said.shares)
-            if one in said.shares
-        ]
         steps.append(
             StepImportance(
                 number=step.number,
@@ -258,7 +267,7 @@ def _steps(
                 low=gain.low,
                 high=gain.high,
                 n=gain.n,
-                share=math.fsum(known) if known else None,
+                share=said.of_steps.get(step.number),
                 values=tuple(
                     StepValue(id=id_, hand_tuned=value, automatic=_in_force(automatic, id_))
                     for id_, value in own.items()

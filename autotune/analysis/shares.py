@@ -27,9 +27,9 @@ are from boards of known truth, of other seeds than those that `scripts/bench-im
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Of the variance, 0 to 1, with its limits."""
+    """Of the variance, 0 to 1: the models' mean, with its limits."""
 
-    middle: float
+    mean: float
     low: float
     high: float
 
@@ -58,4 +58,4 @@ def _share(several: Floats) -> Share:
     mean = float(several.mean())
     below = max(0.0, middle - math.hypot(WIDER * (middle - low), MISFIT)) ** 2
     above = min(1.0, middle + math.hypot(WIDER * (high - middle), MISFIT)) ** 2
-    return Share(middle=mean, low=min(below, mean), high=max(above, mean))
+    return Share(mean=mean, low=min(below, mean), high=max(above, mean))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from autotune.analysis.frames import documented, frames_of
+from autotune.analysis.frames import frames_of
 from autotune.experiment.events import Sample
 from autotune.report.comparison_page import comparison_json
 from autotune.report.gate_parts import gates_json, steps_json
@@ -16,7 +16,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def samples_csv(told: NightReport) -> str:
-    """One row per run of the night, with the columns that `sample_columns_json` documents, lines ended by newlines.
+    """One row per run of the night, with the columns of `autotune.load_study`'s samples, lines ended by newlines.
 
     A text that a spreadsheet would take for a formula stands behind an apostrophe.
     """
@@ -30,11 +30,6 @@ def samples_csv(told: NightReport) -> str:
 
 def _as_text(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def columns_json() -> dict[str, dict[str, str]]:
-    """Type and meaning, with the unit, of every column of the CSV."""
-    return {name: {"type": type_, "is": meaning} for name, (type_, meaning) in documented("samples").items()}
 
 
 def report_json(told: NightReport, learned: Learned) -> dict[str, Any]:
