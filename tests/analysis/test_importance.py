@@ -14,9 +14,10 @@ from autotune.analysis.dataset import dataset_of
 from autotune.analysis.findings import told_apart, values_along
 from autotune.analysis.importance import Importance, importance_of
 from autotune.analysis.reference import Reference, families, reference_of
-from autotune.experiment.events import Event, NightBegun
+from autotune.experiment.events import AppliedStep, Event, NightBegun
 from autotune.experiment.study import Study
 from autotune.measurement.logbook import read_log
+from autotune.space.configuration import Configuration
 from autotune.space.parameter import Parameter, Scale, Span
 from autotune.space.setting import Kind, Setting
 
@@ -69,6 +70,27 @@ def test_two_settings_that_only_count_together_are_told_of() -> None:
     pairs = [{one.a, one.b} for one in found().interactions]
     assert {LEFT, RIGHT} in pairs
     assert all(0 < one.strength <= 1 for one in found().interactions)
+
+
+def test_a_step_has_the_share_of_all_that_it_sets_together_not_the_sum_of_theirs() -> None:
+    study, log = searched(FEW_MATTER)
+    step = AppliedStep(
+        number=1,
+        name="two that only count together",
+        state="full",
+        applied=2,
+        of=2,
+        configuration=Configuration.of({LEFT: True, RIGHT: True}),
+    )
+    with_step = [
+        event.model_copy(update={"steps": (step,)}) if isinstance(event, NightBegun) else event
+        for event in log
+    ]
+    said = importance_of(study, with_step)
+    alone = [one.share for one in said.parameters if one.id in (LEFT, RIGHT)]
+    share = said.steps[0].share
+    assert share is not None
+    assert max(alone) < share < sum(alone)
 
 
 def test_a_value_is_worth_what_it_truly_is() -> None:
