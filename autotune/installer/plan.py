@@ -13,7 +13,7 @@ from autotune.agent.board_model import model
 from autotune.agent.faults import Fault
 from autotune.agent.kernel_files import read_value
 from autotune.installer import services
-from autotune.installer.boot_files import SYSCTL, TMPFILES, UDEV, UNIT, boot_texts, head
+from autotune.installer.boot_files import SYSCTL, TMPFILES, UDEV, UNIT, boot_texts, file_of, head
 from autotune.installer.exported import Exported
 from autotune.installer.kernel import Board, Wish, read_live, real_path, wishes
 from autotune.installer.nginx_edit import Edited, edited
@@ -70,7 +70,7 @@ def plan(exported: Exported, *, other_board: bool, installed: bool = False) -> P
     files = boot_texts(exported, [one for one in found.wishes if _is_named(one)])
     if not installed:
         problems += [f"{path} is there already, and not ours" for path in files if os.path.lexists(path)]
-    problems += _tools(files)
+    problems += _tools(files, exported.families)
     problems += _later(exported)
     if exported.of("irq") and services.busy_moving_interrupts():
         problems.append(
@@ -120,11 +120,11 @@ def _refused(wanted: Sequence[Wish]) -> List[str]:
     return said
 
 
-def _tools(files: Dict[str, str]) -> List[str]:
+def _tools(files: Dict[str, str], families: Sequence[str]) -> List[str]:
     """What would have to read our files at boot."""
     needs = {SYSCTL: "systemd-sysctl", TMPFILES: "systemd-tmpfiles", UDEV: "udevadm", UNIT: "systemctl"}
     said = [
-        f"{path}: without systemd nothing here would read it at boot"
+        f"{path}: without systemd nothing here would read it at boot ({_without(path, families)} leaves it out)"
         for path in files
         if path != SYSCTL and not services.has_systemd()
     ]
@@ -135,6 +135,10 @@ def _tools(files: Dict[str, str]) -> List[str]:
             if path in (UDEV, UNIT) and services.missing([needs[path]])
         ]
     return said
+
+
+def _without(path: str, families: Sequence[str]) -> str:
+    return " ".join(f"--without {family}" for family in families if file_of(family) == path)
 
 
 def _later(exported: Exported) -> List[str]:
