@@ -96,10 +96,11 @@ def _told(name: str, night: int | None, storage: str) -> NightReport:
         raw = store.raw_texts(name)
     told = night_report(study, log, night, raw=raw, record=record)
     if told is None:
-        raise UsageError(
-            f"{name} has no night {night}" if night else f"no night of {name} has begun yet",
-            hint=f"Try: autotune resume {name}",
-        )
+        if night:
+            raise UsageError(
+                f"{name} has no night {night}", hint=f"See which there are: autotune show {name}"
+            )
+        raise UsageError(f"no night of {name} has begun yet", hint=f"Try: autotune resume {name}")
     return told
 
 
@@ -135,15 +136,29 @@ def _to_stdout(text: str) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all: a full disk leaves the file that was there."""
+    """Whole or not at all: a full disk leaves the file that was there.
+
+    Only a plain file is replaced: a device or a pipe is written to, and a link stays and leads to the report.
+    """
     from autotune.errors import UsageError
 
-    beside = file.with_name(f".{file.name}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
+        target = file.resolve()
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return
+        _replace(target, text)
     except OSError as problem:
-        beside.unlink(missing_ok=True)
         raise UsageError(
             f"{file} can't be written: {problem.strerror}", hint="Another place: --to FILE"
         ) from problem
+
+
+def _replace(target: Path, text: str) -> None:
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise

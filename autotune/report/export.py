@@ -42,8 +42,12 @@ def export_files(
     comparison = compare(study, log, night)
     begun = last_night(log, comparison.night if night is None else night)
     if begun is None:
-        which_night = f"no night {night}" if night else "no night yet"
-        raise UsageError(f"{study.name} has {which_night}", hint=f"Try: autotune resume {study.name}")
+        if night:
+            raise UsageError(
+                f"{study.name} has no night {night}",
+                hint=f"See which there are: autotune show {study.name}",
+            )
+        raise UsageError(f"{study.name} has no night yet", hint=f"Try: autotune resume {study.name}")
     arm, found = _chosen(study, comparison, begun, which)
     measured, stock = _as_measured(study, found, begun.stock)
     installed = as_installed(study, begun, measured)

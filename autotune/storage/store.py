@@ -333,13 +333,13 @@ class Store:
             yield connection
 
     def _row(self, connection: Connection, name: str) -> Any:
-        return connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).one_or_none()
+        return connection.execute(sa.select(STUDIES).where(STUDIES.c.name == _storable(name))).one_or_none()
 
     def _id(self, connection: Connection, name: str, *, lock: bool = False) -> int:
         """The study's number. `lock`: PostgreSQL holds its row until the commit (SQLite holds the whole file anyway)."""
         if not lock and name in self._ids:
             return self._ids[name]
-        query = sa.select(STUDIES.c.id).where(STUDIES.c.name == name)
+        query = sa.select(STUDIES.c.id).where(STUDIES.c.name == _storable(name))
         found: int | None = connection.execute(query.with_for_update() if lock else query).scalar()
         if found is None:
             raise self._unknown(connection, name)
@@ -415,3 +415,8 @@ def _process(sitting: Sitting) -> tuple[int, str, str, str]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _storable(name: str) -> str:
+    """`name` as a database can be asked for it: bytes that are no UTF-8 become "?", which no study's name has."""
+    return name.encode("utf-8", "replace").decode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,28 @@ def test_a_night_that_never_was_cannot_be_compared(autotune: Autotune, finished:
     assert "no night 4" in result.stderr
 
 
+@pytest.mark.parametrize("command", [("report",), ("export", "--to", "out"), ("importance",)])
+def test_a_night_that_never_was_has_no_files(
+    autotune: Autotune,
+    finished: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = autotune(*command, "invented", "--night", "4", "--storage", finished)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "no night 4" in result.stderr
+    assert "autotune show invented" in result.stderr  # not to resume: that makes no night 4
+
+
+def test_a_name_that_is_no_text_is_an_unknown_study(autotune: Autotune, finished: str) -> None:
+    for command in ("compare", "report", "importance", "status"):
+        result = autotune(command, "inv\udcff", "--storage", finished)
+        assert result.exit_code == 8
+        assert "no study is called" in result.stderr
+
+
 def test_an_unknown_study_is_told_with_the_known_ones(autotune: Autotune, finished: str) -> None:
     for command in ("compare", "show", "status", "stop", "resume"):
         result = autotune(command, "nobody", "--storage", finished)
@@ -241,3 +265,27 @@ def test_compare_of_several_studies_takes_no_night_and_names_each_once(
     refused = autotune("compare", "first", "second", "--night", "1", "--storage", url)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "autotune compare first --night 1" in refused.stderr
+
+
+def test_a_report_for_a_pipe_goes_into_it_and_leaves_it(
+    autotune: Autotune, finished: str, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)
+        result = autotune("report", "invented", "--format", "csv", "--to", str(pipe), "--storage", finished)
+        assert result.exit_code == 0, result.output
+        assert reader.read(5) == b"night"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_report_for_a_link_goes_where_it_leads(autotune: Autotune, finished: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "latest.csv"
+    link.symlink_to(tmp_path / "there" / "report.csv")
+    result = autotune("report", "invented", "--format", "csv", "--to", str(link), "--storage", finished)
+    assert result.exit_code == 0, result.output
+    assert link.is_symlink()
+    assert [one.name for one in (tmp_path / "there").iterdir()] == ["report.csv"]
