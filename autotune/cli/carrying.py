@@ -11,7 +11,7 @@ from autotune.cli.output import Json, JsonOption, examples, print_json, print_li
 from autotune.cli.places import StorageOption, StudyName, open_study, storage_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from autotune.storage.bundle import Written
 
@@ -95,7 +95,17 @@ def bundle(
         }
         print_json(document, board=board)
         return
-    print_lines(*_told(written, replaced, with_names=with_names), board=board)
+    print_lines(
+        *_told(written, replaced, with_names=with_names), *_not_found(redact or (), replaced), board=board
+    )
+
+
+def _not_found(asked: Iterable[str], replaced: Mapping[str, str]) -> list[str]:
+    """A word that stands nowhere, or is too short to be taken for a name, is said: nobody is to think that it went."""
+    gone = " ".join(replaced).lower()
+    return [
+        f"Nothing was taken out for --redact {one!r}." for one in asked if not one or one.lower() not in gone
+    ]
 
 
 def _told(written: Written, replaced: Mapping[str, str], *, with_names: bool) -> list[str]:

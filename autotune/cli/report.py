@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -143,7 +144,7 @@ def _write(file: Path, text: str) -> None:
     from autotune.errors import UsageError
 
     try:
-        target = file.resolve()
+        target = Path(os.path.realpath(file))  # of a circle of links no error comes before the write
         if target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
             return

@@ -86,6 +86,9 @@ def test_it_says_what_it_put_in_place_of_names(autotune: Autotune, there: str, t
     assert "was rock5b\n" in said
     assert "was shop\n" in said
     assert "--redact WORD" in said
+    assert "Nothing was taken out" not in said
+    other = autotune("bundle", "named", str(tmp_path / "c.zip"), "--redact", "nowhere", "--storage", there)
+    assert "Nothing was taken out for --redact 'nowhere'." in other.stdout
     file = tmp_path / "a.zip"
     assert autotune("bundle", "named", str(file), "--storage", there).exit_code == 2
     both = autotune(
