@@ -118,7 +118,7 @@ def bring(board: VirtualBoard, folder: Path) -> None:
         "-F",
         board.ssh_config,
         f"root@{HOST}",
-        "mkdir -p /root/out && tar -C /root/out -x --touch",
+        "mkdir -p /opt/out && tar -C /opt/out -x --touch",
     )
     subprocess.run(command, input=packed, check=True, timeout=120, stdout=subprocess.DEVNULL)
 
@@ -142,19 +142,19 @@ def test_it_holds_over_a_reboot_and_is_gone_after_it_was_taken_back(
     files, values, cpus = said(board, _FILES), reading(board, nic), placed(board, nic)
 
     if said(board, "systemctl is-active irqbalance || true").strip() == "active":
-        assert "irqbalance runs here" in said(board, "/root/out/install --dry-run", code=5)
+        assert "irqbalance runs here" in said(board, "/opt/out/install --dry-run", code=5)
         said(board, "systemctl disable --now irqbalance")
         files, values, cpus = said(board, _FILES), reading(board, nic), placed(board, nic)
-    shown = said(board, "/root/out/install --dry-run")
+    shown = said(board, "/opt/out/install --dry-run")
     assert "cpufreq:all.ondemand.up_threshold: once its governor rules" in shown
     assert (said(board, _FILES), reading(board, nic)) == (files, values)
 
-    print(said(board, "/root/out/install"))
+    print(said(board, "/opt/out/install"))
     wanted = {path: reading(board, nic)[path] for path in paths(nic)}
     assert wanted == paths(nic)
     spread = placed(board, nic)
     assert spread == [f"{1 << place:x}" for place in range(len(spread))]
-    assert "This is installed already" in said(board, "/root/out/install")
+    assert "This is installed already" in said(board, "/opt/out/install")
 
     board.reboot()
     settled(board)
@@ -162,7 +162,7 @@ def test_it_holds_over_a_reboot_and_is_gone_after_it_was_taken_back(
     assert placed(board, nic) == spread
     assert "511" not in said(board, "ss -Hltn 'sport = :80'").split()
 
-    said(board, "rm -r /root/out")
+    said(board, "rm -r /opt/out")
     print(said(board, "/var/lib/autotune/installed/uninstall"))
     assert reading(board, nic) == values
     assert placed(board, nic) == cpus

@@ -70,7 +70,7 @@ def export(machine: SystemdMachine, *, pool: tuple[str, ...] = ()) -> None:
         ],
         "pool": list(pool),
     }
-    folder = Path(f"/proc/{machine.pid}/root/root/out")
+    folder = Path(f"/proc/{machine.pid}/root/run/out")
     write_files(folder, {**program_files(), "settings.json": json.dumps(settings)})
 
 
@@ -86,7 +86,7 @@ def test_its_unit_sets_again_what_a_boot_forgets_and_nginx_is_restarted(machine:
     export(machine)
     before, first = machine.done("sh", "-c", LOOK), machine.show("nginx.service", "MainPID")
     assert backlogs(machine) == {"511"}
-    machine.done("/root/out/install")
+    machine.done("/run/out/install")
     assert backlogs(machine) == {"8192"}
     assert machine.show("nginx.service", "MainPID") != first
     assert machine.done("systemctl", "is-enabled", UNIT) == "enabled"
@@ -109,7 +109,7 @@ def test_its_unit_sets_again_what_a_boot_forgets_and_nginx_is_restarted(machine:
 
 def test_a_card_that_is_not_there_at_boot_fails_the_unit_in_words(machine: SystemdMachine) -> None:
     export(machine)
-    machine.done("/root/out/install")
+    machine.done("/run/out/install")
     machine.done("ip", "link", "del", "eth0")
     boot = machine.run(
         "sh",
@@ -130,7 +130,7 @@ def test_php_fpm_reads_the_pools_new_values_from_a_file_of_ours(machine: Systemd
     machine.done("systemctl", "start", unit)
     export(machine, pool=("pm = static", "pm.max_children = 3", "php_admin_value[realpath_cache_ttl] = 600"))
     before = machine.done("sh", "-c", LOOK)
-    machine.done("/root/out/install")
+    machine.done("/run/out/install")
     told = machine.run(f"php-fpm{version}", "-tt").stderr
     assert "pm.max_children = 3" in told
     assert machine.done("systemctl", "is-active", unit) == "active"
