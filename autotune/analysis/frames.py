@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -240,16 +241,7 @@ def _steps(study: Study, log: Sequence[Event]) -> Iterator[_Row]:
             share = shares[step.number]
             yield {
                 "night": night,
-                "number": step.number,
-                "name": step.name,
-                "state": step.state,
-                "applied": step.applied,
-                "of": step.of,
-                "ratio": step.ratio,
-                "low": step.low,
-                "high": step.high,
-                "n": step.n,
-                "published": step.published,
+                **dataclasses.asdict(step),
                 "only": share.only.ratio,
                 "without": share.without.ratio,
                 "share": share.share.ratio,

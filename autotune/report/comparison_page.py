@@ -9,7 +9,7 @@ from typing import Any
 from autotune.experiment.events import AppliedStep, Doubt, Event
 from autotune.experiment.study import Study
 from autotune.measurement.calibration import AARecord
-from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict, StepGain
+from autotune.measurement.comparison import ArmSummary, Comparison, PairVerdict
 from autotune.measurement.verdicts import Verdict
 from autotune.report.attribution_parts import attribution_json, attribution_parts
 from autotune.report.calibration_parts import calibration_paragraph
@@ -36,6 +36,7 @@ from autotune.report.workload_parts import (
     workload_tables,
     workloads_json,
 )
+from autotune.space.configuration import Configuration
 
 
 def comparison_page(
@@ -58,6 +59,21 @@ def comparison_page(
             columns=("doubt", "next"),
             rows=tuple((one.text, one.next or "-") for one in comparison.doubts),
         ),
+        *finals_told(study, comparison),
+        *steps_told(study, comparison),
+        *differences_parts(study, stock, changing_arms(comparison)),
+        left_out_table(pared),
+        missing_table(begun.steps if begun else ()),
+        calibration_paragraph(comparison.calibration, None if study.is_synthetic else record),
+        lost_table("Not counted", lost_in(comparison)),
+        Paragraph(title="Next", lines=_next(study, comparison)),
+    ]
+    return Page(parts=tuple(parts))
+
+
+def finals_told(study: Study, comparison: Comparison) -> tuple[Part, ...]:
+    """All that the finals' samples say: arms, pairs, workloads, latencies, costs, limits, goals."""
+    return (
         arms_table(study, comparison),
         pairs_table(study, comparison),
         *workload_tables(study, comparison),
@@ -65,24 +81,17 @@ def comparison_page(
         cost_table(study, comparison),
         limits_table(comparison),
         goals_table(comparison),
-        steps_table(study, comparison),
-        *attribution_parts(comparison.attribution),
-    ]
-    arms = {arm.name: arm.configuration for arm in in_order(comparison) if arm.name != "stock" and arm.n}
-    parts += differences_parts(study, stock, arms)
-    parts.append(left_out_table(pared))
-    missing = _missing(begun.steps) if begun else ()
-    parts += [
-        Table(
-            title="Hand-tuned settings that could not be had here",
-            columns=("step", "setting", "why"),
-            rows=missing,
-        ),
-        calibration_paragraph(comparison.calibration, None if study.is_synthetic else record),
-        lost_table("Not counted", lost_in(comparison)),
-        Paragraph(title="Next", lines=_next(study, comparison)),
-    ]
-    return Page(parts=tuple(parts))
+    )
+
+
+def steps_told(study: Study, comparison: Comparison) -> tuple[Part, ...]:
+    """The hand-tuned sequence: on top of each other, then each by itself."""
+    return (steps_table(study, comparison), *attribution_parts(comparison.attribution))
+
+
+def changing_arms(comparison: Comparison) -> dict[str, Configuration]:
+    """By name, those of the finals beside stock."""
+    return {arm.name: arm.configuration for arm in in_order(comparison) if arm.name != "stock" and arm.n}
 
 
 def comparison_json(
@@ -123,12 +132,12 @@ def comparison_json(
     document["goals"] = goals_json(comparison)
     document["steps"] = [
         {
-            **_step_json(step),
+            **dataclasses.asdict(step),
             "missing": [one.model_dump() for one in missing.get(step.number, ())],
         }
         for step in comparison.steps
     ]
-    document["all_steps"] = None if comparison.all_steps is None else _step_json(comparison.all_steps)
+    document["all_steps"] = None if comparison.all_steps is None else dataclasses.asdict(comparison.all_steps)
     document["published"] = published_json(study)
     document["attribution"] = attribution_json(comparison.attribution)
     document["calibration"] = _calibration_json(comparison)
@@ -244,8 +253,15 @@ def _why_undecided(pair: PairVerdict) -> str:
     return "a difference of less than 1 % is not claimed"
 
 
-def _missing(steps: Sequence[AppliedStep]) -> tuple[tuple[str, ...], ...]:
-    return tuple((f"{step.number} {step.name}", one.id, one.reason) for step in steps for one in step.missing)
+def missing_table(steps: Sequence[AppliedStep]) -> Table:
+    """What of the sequence this board has not."""
+    return Table(
+        title="Hand-tuned settings that could not be had here",
+        columns=("step", "setting", "why"),
+        rows=tuple(
+            (f"{step.number} {step.name}", one.id, one.reason) for step in steps for one in step.missing
+        ),
+    )
 
 
 def _next(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -296,21 +312,6 @@ def _pair_json(pair: PairVerdict) -> dict[str, Any]:
         "sign_low": pair.sign_low,
         "sign_high": pair.sign_high,
         "smallest_visible_difference": pair.smallest_visible_difference,
-    }
-
-
-def _step_json(step: StepGain) -> dict[str, Any]:
-    return {
-        "number": step.number,
-        "name": step.name,
-        "state": step.state,
-        "applied": step.applied,
-        "of": step.of,
-        "ratio": step.ratio,
-        "low": step.low,
-        "high": step.high,
-        "n": step.n,
-        "published": step.published,
     }
 
 

@@ -9,8 +9,8 @@ from autotune import __version__
 from autotune.experiment.synthetic_boards import LABEL
 from autotune.measurement.by_workload import AtRate, WorkloadArm
 from autotune.measurement.comparison import StepGain
-from autotune.report.change_table import changes_of, changes_side_by_side
-from autotune.report.comparison_page import answer, stamps
+from autotune.report.changes import differences_parts
+from autotune.report.comparison_page import answer, changing_arms, stamps
 from autotune.report.distillation_parts import pare_down, pare_down_lines
 from autotune.report.excluded_parts import lost_in, lost_table
 from autotune.report.finals_parts import ratio_interval
@@ -196,9 +196,10 @@ def _impact(step: StepGain) -> str:
 
 
 def _automatic(told: NightReport) -> list[str]:
-    if "automatic" not in changes_of(told):
+    arms = changing_arms(told.comparison)
+    if "automatic" not in arms:
         return []
-    return [block for part in changes_side_by_side(told) for block in _part(part)]
+    return [block for part in differences_parts(told.study, told.begun.stock, arms) for block in _part(part)]
 
 
 def _part(part: Part) -> list[str]:

@@ -14,15 +14,24 @@ from autotune.experiment.events import Doubt
 from autotune.experiment.synthetic_boards import LABEL
 from autotune.measurement.comparison import PairVerdict
 from autotune.measurement.verdicts import Verdict
-from autotune.report.attribution_parts import attribution_parts
-from autotune.report.change_table import changes_side_by_side
-from autotune.report.comparison_page import answer, comparison_page, stamps
-from autotune.report.distillation_parts import pare_down, pare_down_lines
+from autotune.report.calibration_parts import calibration_paragraph
+from autotune.report.changes import differences_parts
+from autotune.report.comparison_page import (
+    answer,
+    changing_arms,
+    finals_told,
+    missing_table,
+    stamps,
+    steps_told,
+)
+from autotune.report.distillation_parts import left_out_table, pare_down, pare_down_lines
 from autotune.report.drawing import Picture
+from autotune.report.excluded_parts import lost_in, lost_table
 from autotune.report.gate_parts import gates_table, steps_table
 from autotune.report.heat_picture import heat_picture
 from autotune.report.learned_parts import Learned, model_tables, model_words
 from autotune.report.learned_pictures import attribution_picture, dependence_picture, importance_picture
+from autotune.report.night_parts import nights_table
 from autotune.report.night_report import NightReport, board_text
 from autotune.report.page import Paragraph, Part, Table, printable
 from autotune.report.pictures import finals_picture, history_picture, hours_picture, steps_picture
@@ -39,7 +48,6 @@ from autotune.report.words import (
 _UNIT = re.compile(r"(?<=\d) (?=%|ms\b|s\b)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)")
 _TOGETHER = "\N{NO-BREAK SPACE}"
 _TEXTS = frozenset({"time", "stage", "arm", "gates", "counts"})
-_ANSWER_TABLES = ("Finals: fresh, interleaved samples (medians)", "Ratios of ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,21 +173,6 @@ def _outcome(told: NightReport) -> str:
 
 def _sections(told: NightReport, learned: Learned) -> tuple[Section, ...]:
     study, comparison = told.study, told.comparison
-    tables = [
-        part
-        for part in comparison_page(study, told.log, comparison, told.record).parts
-        if isinstance(part, Table)
-    ]
-    headline = [one for one in tables if one.title.startswith(_ANSWER_TABLES)]
-    rest = [one for one in tables if one not in headline and one.title != "Reasons for doubt"]
-    steps = [one for one in rest if "hand-tuned sequence" in one.title or "could not be had" in one.title]
-    made = [
-        one
-        for one in rest
-        if " changes" in one.title or "changes WHAT" in one.title or "left out" in one.title
-    ]
-    worth = attribution_parts(learned.attribution)
-    others = tuple(one for one in rest if one not in (*steps, *made, *worth))
     pared = pare_down(study, told.log, told.night, told.begun.stock)
     return (
         Section(
@@ -189,18 +182,29 @@ def _sections(told: NightReport, learned: Learned) -> tuple[Section, ...]:
             cards=tuple(_card(told, pair) for pair in comparison.pairs if pair.n),
             parts=(Paragraph(lines=pare_down_lines(pared)),),
         ),
-        Section(key="doubts", title="Reasons for doubt", doubts=comparison.doubts),
+        Section(
+            key="doubts",
+            title="Reasons for doubt",
+            doubts=comparison.doubts,
+            after=(
+                calibration_paragraph(comparison.calibration, None if study.is_synthetic else told.record),
+            ),
+        ),
         Section(
             key="the-finals",
             title="The finals",
             pictures=_drawn(finals_picture(told)),
-            after=(*headline, *others),
+            after=(
+                *finals_told(study, comparison),
+                lost_table("Not counted", lost_in(comparison)),
+                nights_table(study, told.log, told.night),
+            ),
         ),
         Section(
             key="the-steps",
             title="The hand-tuned sequence",
             pictures=_drawn(steps_picture(told), attribution_picture(learned.attribution)),
-            after=(*steps, *worth),
+            after=(*steps_told(study, comparison), missing_table(told.begun.steps)),
         ),
         Section(
             key="what-mattered",
@@ -214,8 +218,8 @@ def _sections(told: NightReport, learned: Learned) -> tuple[Section, ...]:
         Section(
             key="the-changes",
             title="What is changed",
-            parts=changes_side_by_side(told),
-            after=tuple(one for one in made if "left out" in one.title),
+            parts=differences_parts(study, told.begun.stock, changing_arms(comparison)),
+            after=(left_out_table(pared),),
         ),
         Section(
             key="the-night",
