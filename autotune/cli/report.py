@@ -158,7 +158,9 @@ def _write(file: Path, text: str) -> None:
 def _replace(target: Path, text: str) -> None:
     beside = target.with_name(f".{target.name}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.unlink(missing_ok=True)
+        with beside.open("x", encoding="utf-8") as file:  # never through a link that somebody left there
+            file.write(text)
         beside.replace(target)
     except OSError:
         beside.unlink(missing_ok=True)

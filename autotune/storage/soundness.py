@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -11,7 +12,10 @@ from autotune.experiment.events import (
     Distilled,
     Event,
     Failure,
+    FixedRate,
+    Measurement,
     NightBegun,
+    NightEnded,
     Plan,
     Proposal,
     Ranking,
@@ -51,6 +55,7 @@ def _fault(log: Sequence[Event]) -> str:
     keys: set[str] = set()
     proposals = 0
     nights: set[int] = set()
+    ended: set[int] = set()
     for number, event in enumerate(log, 1):
         if any(not 0 <= one <= _MOST for one in _counts(event)):
             return f"a number of event {number} is out of all bounds"
@@ -65,6 +70,12 @@ def _fault(log: Sequence[Event]) -> str:
                 if event.key.text in keys:
                     return f"event {number} repeats sample {event.key.text}"
                 keys.add(event.key.text)
+                if isinstance(event, Sample) and any(not 0 <= one < math.inf for one in _figures(event)):
+                    return f"sample {event.key.text} has a figure that nothing can have"
+            case NightEnded():
+                if event.night in ended:
+                    return f"event {number} ends night {event.night} once more"
+                ended.add(event.night)
             case Void():
                 if event.key.text not in keys:
                     return f"event {number} takes out a sample that is not there"
@@ -103,6 +114,15 @@ def _counts(event: Event) -> Iterator[int]:
             yield from (event.night, event.number)
         case _:
             yield event.night
+
+
+def _figures(sample: Sample) -> Iterator[float]:
+    """What was counted and timed in a sample's runs; a counter of the board (a temperature, say) may be below 0."""
+    runs: tuple[Measurement | FixedRate, ...] = (*sample.measurements.values(), *sample.fixed_rate.values())
+    for run in runs:
+        yield from (one for one in dict(run).values() if isinstance(one, (int, float)))
+        yield from dict(run.errors).values()
+    yield from (sample.switch_s, sample.overhead_s)
 
 
 def _work_out(study: Study, log: Sequence[Event]) -> None:

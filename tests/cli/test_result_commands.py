@@ -281,6 +281,18 @@ def test_a_report_for_a_pipe_goes_into_it_and_leaves_it(
     assert list(tmp_path.iterdir()) == [pipe]
 
 
+def test_a_link_that_waits_beside_a_report_is_not_followed(
+    autotune: Autotune, finished: str, tmp_path: Path
+) -> None:
+    precious, report = tmp_path / "precious", tmp_path / "report.html"
+    precious.write_text("mine")
+    (tmp_path / ".report.html.part").symlink_to(precious)
+    assert autotune("report", "invented", "--to", str(report), "--storage", finished).exit_code == 0
+    assert precious.read_text() == "mine"
+    assert report.read_text().startswith("<!DOCTYPE html>")
+    assert sorted(tmp_path.iterdir()) == [precious, report]
+
+
 def test_a_report_for_a_link_goes_where_it_leads(autotune: Autotune, finished: str, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     link = tmp_path / "latest.csv"

@@ -169,6 +169,14 @@ def _with(parts: Parts, events: list[dict[str, Json]]) -> Parts:
     return told({**parts, "events.jsonl": b"".join(json.dumps(one).encode() + b"\n" for one in events)})
 
 
+def _run(event: dict[str, Json], **changes: Json) -> dict[str, Json]:
+    """A sample whose runs say this; every other event as it is."""
+    if event["kind"] != "sample":
+        return event
+    runs = {name: {**run, **changes} for name, run in event["measurements"].items()}
+    return {**event, "measurements": runs}
+
+
 CONTRADICTIONS: dict[str, Callable[[list[dict[str, Json]]], list[dict[str, Json]]]] = {
     "a sample twice": lambda log: [*log, next(one for one in log if one["kind"] == "sample")],
     "no night": lambda log: log[1:],
@@ -184,6 +192,9 @@ CONTRADICTIONS: dict[str, Callable[[list[dict[str, Json]]], list[dict[str, Json]
     "a rate that no float holds": lambda log: [
         {**one, "objective": 1e308} if one["kind"] == "sample" else one for one in log
     ],
+    "fewer requests than none": lambda log: [_run(one, requests=-22447) for one in log],
+    "a latency before the request": lambda log: [_run(one, latency_p99_s=-0.1) for one in log],
+    "the end of a night twice": lambda log: [*log, next(one for one in log if one["kind"] == "night ended")],
     "another kind": lambda log: [{**log[0], "kind": "night of the world"}, *log[1:]],
 }
 
