@@ -5,10 +5,9 @@ Interrupts have another number after each boot, so theirs are named irq:<card>/<
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import re
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from autotune.agent.faults import Fault
 from autotune.agent.kernel_files import read_value, write_value
@@ -44,22 +43,6 @@ class Board:
 
     def names(self, pattern: str) -> List[str]:
         return sorted(glob.glob(pattern))
-
-
-class PaperBoard(Board):
-    """One whose files are in memory."""
-
-    def __init__(self, files: Mapping[str, str]) -> None:
-        self._files = files
-
-    def text(self, path: str) -> str:
-        return self._files.get(path, "")
-
-    def names(self, pattern: str) -> List[str]:
-        depth = pattern.count("/")
-        return sorted(
-            one for one in self._files if one.count("/") == depth and fnmatch.fnmatchcase(one, pattern)
-        )
 
 
 class Wish(NamedTuple):

@@ -123,7 +123,7 @@ def nginx_runs(tree: Tree) -> str:
 
 
 def restart_nginx(tree: Tree, config: str) -> str:
-    """What went wrong, "" for nothing. One that nobody manages is told to reload: its listen options stay until it is started anew."""
+    """What went wrong, "" for nothing. One that nobody manages is told to reload."""
     how = nginx_runs(tree)
     if how == "systemd":
         ran = run("systemctl", "restart", "nginx.service")

@@ -83,6 +83,10 @@ class SystemdMachine:
         assert ended.returncode == 0, f"{' '.join(argv)}: {ended.stdout}{ended.stderr}"
         return ended.stdout.rstrip("\n")
 
+    def path(self, inside: str) -> Path:
+        """The same place, seen from outside."""
+        return Path("/proc", str(self.pid), "root", inside.removeprefix("/"))
+
     def write(self, path: str, text: str) -> None:
         self.done("sh", "-c", 'mkdir -p "${1%/*}"; printf %s "$2" > "$1"', "sh", path, text)
 

@@ -70,7 +70,7 @@ def export(machine: SystemdMachine, *, pool: tuple[str, ...] = ()) -> None:
         ],
         "pool": list(pool),
     }
-    folder = Path(f"/proc/{machine.pid}/root/run/out")
+    folder = machine.path("/run/out")
     write_files(folder, {**program_files(), "settings.json": json.dumps(settings)})
 
 

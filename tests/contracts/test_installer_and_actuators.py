@@ -12,11 +12,12 @@ from autotune.experiment.study import Placement
 from autotune.installer.boot_files import FAMILIES
 from autotune.installer.exported import KERNEL as FAMILIES_OF_THE_KERNEL
 from autotune.installer.exported import Setting as Exported
-from autotune.installer.kernel import PaperBoard, real_path, wishes
+from autotune.installer.kernel import real_path, wishes
 from autotune.report.settings_text import _kernel_value
 from autotune.space.catalogue import CATALOGUE
 from autotune.space.setting import Kind, Setting
 from autotune.space.value import Value
+from paper_files import PaperFiles
 
 SYSCTL = {
     "/proc/sys/" + setting.key.replace(".", "/"): " ".join(["1"] * setting.length) + "\n"
@@ -33,7 +34,7 @@ MORE: Mapping[str, str] = {
     f"ethtool:{CARD}/tso": "on\n",
     "/sys/devices/system/cpu/cpufreq/schedutil/rate_limit_us": "",
 }
-BOARD = PaperBoard({**KERNEL, **FILES, **MORE, "/sys/devices/system/cpu/online": "0-7\n"})
+BOARD = PaperFiles({**KERNEL, **FILES, **MORE, "/sys/devices/system/cpu/online": "0-7\n"})
 IDS = [id_ for id_, setting in CATALOGUE.items() if setting.family in FAMILIES_OF_THE_KERNEL]
 INSTANCES = (
     "cpufreq:big.governor",
@@ -107,8 +108,8 @@ def test_an_interrupt_is_found_by_its_place_whatever_its_number_is_after_a_reboo
     asked = [Exported("irq:nic.affinity", "spread")]
     before = {real_path(one.path, BOARD): one.text for one in wishes(asked, CARD, BOARD).wishes}
     after = {
-        real_path(one.path, PaperBoard(moved)): one.text
-        for one in wishes(asked, CARD, PaperBoard(moved)).wishes
+        real_path(one.path, PaperFiles(moved)): one.text
+        for one in wishes(asked, CARD, PaperFiles(moved)).wishes
     }
     assert before == {"/proc/irq/140/smp_affinity": "1", "/proc/irq/141/smp_affinity": "2"}
     assert after == {"/proc/irq/77/smp_affinity": "1", "/proc/irq/140/smp_affinity": "2"}

@@ -7,8 +7,8 @@ import pytest
 from autotune.agent import kernel_files
 from autotune.installer import record, values
 from autotune.installer.exported import Setting
-from autotune.installer.kernel import PaperBoard
 from autotune.installer.record import ValueChange
+from paper_files import PaperFiles
 
 ROOT = "/sys/devices/system/cpu/cpufreq/"
 GOVERNOR = ROOT + "policy0/scaling_governor"
@@ -39,7 +39,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
             "/sys/devices/system/cpu/online": "0-1",
         }
     )
-    monkeypatch.setattr(values, "Board", lambda: PaperBoard(files))
+    monkeypatch.setattr(values, "Board", lambda: PaperFiles(files))
     for module, read, write in (
         (values, "read_live", "write_live"),
         (kernel_files, "read_value", "write_value"),
