@@ -47,7 +47,7 @@ class Effect:
 class StepAttribution:
     """One step. `only`: stock and this step alone, over stock; `without`: all steps over all but this one.
 
-    `share`: what it brings on average over all orders of the steps, as a ratio, from `n` rounds. `verdict` is of the share,
+    `share`: what it brings on average over all orders of the steps, as a ratio, from `share.n` rounds. `verdict` is of the share,
     with Holm's correction over the steps; `smallest_visible_difference` (relative) is what would have shown at the noise of
     these rounds, inf: nothing could, None: not measured. `reason`: why something of it is not to be had, or what stands in its
     way when it is alone; else "".
@@ -59,7 +59,6 @@ class StepAttribution:
     only: Effect = Effect()
     without: Effect = Effect()
     share: Effect = Effect()
-    n: int = 0
     verdict: StepVerdict = "not measured"
     smallest_visible_difference: float | None = None
     published: float | None = None
@@ -114,7 +113,6 @@ def attribution_of(study: Study, book: Logbook, night: int) -> Attribution:
                 only=seen.effect({frozenset({number}): 1.0, frozenset(): -1.0}),
                 without=seen.effect({numbers: 1.0, numbers - {number}: -1.0}),
                 share=share,
-                n=share.n,
                 verdict=verdicts[number] if share.n else "not measured",
                 smallest_visible_difference=_visible(sigma, norms[number], share.n, len(shares)),
                 published=step.published,

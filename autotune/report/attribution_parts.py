@@ -30,7 +30,7 @@ def attribution_parts(found: Attribution) -> tuple[Part, ...]:
                     effect_text(step.only),
                     effect_text(step.without),
                     effect_text(step.share),
-                    str(step.n) if step.n else "-",
+                    str(step.share.n) if step.share.n else "-",
                     percent_text(step.published) if step.published else "-",
                 )
                 for step in measured
@@ -86,7 +86,7 @@ def _what_would_have(step: StepAttribution) -> str:
     if visible is None:
         return "it changes nothing"
     if math.isinf(visible):
-        return f"{count_text(step.n, 'round')} can show nothing"
+        return f"{count_text(step.share.n, 'round')} can show nothing"
     return f"about {visible * 100:.1f} % would have shown"
 
 

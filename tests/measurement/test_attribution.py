@@ -184,7 +184,7 @@ def test_a_combination_that_breaks_a_rule_which_the_sequence_keeps_is_not_tried_
     study, begun = _with_parameters(keep="sysctl:test.step4 <= sysctl:test.step2"), steps_begun(5)
     found = attribution_of(study, measured(study, begun, PAIRS, rounds=6, sigma=0.01), 1)
     lacking = step(found, 4)
-    assert (lacking.verdict, lacking.n, lacking.only.ratio) == ("not measured", 0, None)
+    assert (lacking.verdict, lacking.share.n, lacking.only.ratio) == ("not measured", 0, None)
     assert "step 4 alone: breaks sysctl:test.step4 <= sysctl:test.step2: so it is" in lacking.reason
     assert lacking.without.ratio is not None
     assert step(found, 1).verdict == "helps"

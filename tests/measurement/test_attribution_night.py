@@ -110,7 +110,7 @@ def test_a_night_in_the_middle_of_it_tells_what_there_is() -> None:
             break
     found = compare(study, log).attribution
     assert found.rounds == 3
-    assert {one.n for one in found.steps} <= {2, 3}
+    assert {one.share.n for one in found.steps} <= {2, 3}
     assert {one.verdict for one in found.steps} == {"nothing to be seen"}
 
 

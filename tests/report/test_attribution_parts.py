@@ -28,7 +28,6 @@ def a_step(verdict: StepVerdict, **changes: object) -> StepAttribution:
         only=SURE,
         without=SURE,
         share=SURE,
-        n=8,
         verdict=verdict,
         smallest_visible_difference=0.021,
         published=1.059,
@@ -47,7 +46,7 @@ def text(found: Attribution) -> str:
         (a_step("harms", share=Effect(ratio=0.9, low=0.88, high=0.92, n=8)), "4 kernel network harms here: -10.0 %"),
         (a_step("nothing to be seen"), "nothing to be seen here (about 2.1 % would have shown)"),
         (
-            a_step("nothing to be seen", smallest_visible_difference=math.inf, n=3),
+            a_step("nothing to be seen", smallest_visible_difference=math.inf, share=replace(LESS, n=3)),
             "nothing to be seen here (3 rounds can show nothing)",
         ),
         (a_step("helps", without=LESS), "+10.0 %, less where the others are in force already"),
