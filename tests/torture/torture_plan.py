@@ -83,8 +83,8 @@ _LEFT_RUNNING: Final = 0.35
 _TWICE: Final = 0.3
 # A controller that survives stores a sample, and another one before it stops.
 SAMPLES_PER_DEATH: Final = 1.1
-# The last stage also takes the deaths that those before had no room for: 194 of 200 found one without it.
-_LAST_STAGE_ROOM: Final = 1.5
+# The last stage also takes the deaths that those before had no room for: 199 of 200 found one with 1.5.
+_LAST_STAGE_ROOM: Final = 2.0
 SAMPLES_PER_SWITCH: Final = 2.5  # a death there waits for a switch that writes
 _HAND_TUNED_LINKS: Final = 6
 _COMBINATIONS: Final = 8  # of three steps; more steps make its rounds longer
